@@ -1,0 +1,1 @@
+"""The command line (installed as `cxrkeras_cli`): parsing and printing only."""

@@ -6,10 +6,19 @@ normalising and resizing happen when a map is rendered or scored.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+
+from cxrkeras.errors import ScoreInputError, did_you_mean
+
+CONSTANT = 1e-6
+_ROWS = ("values", "images", "targets", "status", "probabilities")
+_TEXTS = ("layer", "method", "classes", "parameters")
+_EXTRA = "extras."
 
 
 @dataclass(frozen=True)
@@ -47,3 +56,216 @@ class Maps:
     def grid(self) -> tuple[int, int]:
         """Native grid ``(h, w)``."""
         return int(self.values.shape[1]), int(self.values.shape[2])
+
+    def subset(self, selection: Sequence[int] | Sequence[str] | np.ndarray) -> Maps:
+        """Return the selected maps, in the order asked for.
+
+        Args:
+            selection: row numbers, a bool mask ``[n]``, or film ids (every map of a film is taken).
+
+        Raises:
+            ScoreInputError: a row or film id is not among the maps.
+        """
+        rows = self._rows(np.atleast_1d(np.asarray(selection)))
+        return replace(
+            self,
+            **{name: np.asarray(getattr(self, name))[rows] for name in _ROWS},
+            extras={name: np.asarray(array)[rows] for name, array in self.extras.items()},
+        )
+
+    def _rows(self, selection: np.ndarray) -> np.ndarray:
+        if selection.dtype.kind in "iu" or not selection.size:
+            rows = selection.astype(np.intp)
+            if rows.size and (rows.min() < 0 or rows.max() >= len(self)):
+                raise ScoreInputError(
+                    f"row numbers must lie in 0..{len(self) - 1}. Received {rows.min()}..{rows.max()}. "
+                    "Select from this set of maps, or pass film ids."
+                )
+            return rows
+        if selection.dtype.kind == "b":
+            if selection.shape != (len(self),):
+                raise ScoreInputError(
+                    f"a mask needs one value per map: expected {len(self)}, received {selection.size}."
+                )
+            return np.flatnonzero(selection)
+        where: dict[str, list[int]] = {}
+        for row, image in enumerate(self.images):
+            where.setdefault(str(image), []).append(row)
+        missing = [str(image) for image in selection if str(image) not in where]
+        if missing:
+            raise ScoreInputError(
+                f"{len(missing)} of {selection.size} film ids have no map, first '{missing[0]}'. "
+                f"Expected ids among the {len(where)} mapped films.{did_you_mean(missing[0], where)}"
+            )
+        return np.array([row for image in selection for row in where[str(image)]], dtype=np.intp)
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return the maps as named arrays that ``np.savez`` stores without pickle; inverse of `from_arrays`."""
+        arrays = {name: _plain(name, getattr(self, name)) for name in _ROWS}
+        arrays |= {name: np.array(json.dumps(getattr(self, name))) for name in _TEXTS}
+        return arrays | {_EXTRA + name: _plain(name, array) for name, array in self.extras.items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Maps:
+        """Rebuild maps from the arrays of `to_arrays` (a dict or an open ``.npz``).
+
+        Raises:
+            ScoreInputError: an array is missing, or the arrays do not have one row per map.
+        """
+        missing = [name for name in _ROWS + _TEXTS if name not in arrays]
+        if missing:
+            raise ScoreInputError(
+                f"a map file needs the arrays {', '.join(_ROWS + _TEXTS)}. Missing: {', '.join(missing)}. "
+                "Write it with Maps.to_arrays."
+            )
+        rows = {name: np.asarray(arrays[name]) for name in _ROWS}
+        extras = {name.removeprefix(_EXTRA): np.asarray(arrays[name]) for name in arrays if name.startswith(_EXTRA)}
+        lengths = {name: array.shape[0] if array.ndim else 0 for name, array in (rows | extras).items()}
+        if rows["values"].ndim != 3 or len(set(lengths.values())) > 1:
+            raise ScoreInputError(
+                f"a map file needs values [n, h, w] and one row per map in every array. "
+                f"Received values {rows['values'].shape} and rows {lengths}."
+            )
+        texts = {name: json.loads(str(np.asarray(arrays[name])[()])) for name in _TEXTS}
+        return cls(**rows, **(texts | {"classes": tuple(texts["classes"])}), extras=extras)
+
+
+def concatenate(parts: Sequence[Maps]) -> Maps:
+    """Join maps of one method that were made in parts.
+
+    Args:
+        parts: at least one; method, layer, parameters, classes, native grid and extras must be equal.
+
+    Raises:
+        ScoreInputError: nothing to join, or the parts were not made the same way.
+    """
+    if not parts:
+        raise ScoreInputError("no maps to join. Expected at least one Maps, received an empty list.")
+    first = parts[0]
+    for name in ("method", "layer", "parameters", "classes", "grid"):
+        for part in parts[1:]:
+            if getattr(part, name) != getattr(first, name):
+                raise ScoreInputError(
+                    f"maps made in different ways cannot be joined: {name} differs. "
+                    f"Expected {getattr(first, name)!r}, received {getattr(part, name)!r}."
+                )
+    for part in parts[1:]:
+        if part.extras.keys() != first.extras.keys():
+            raise ScoreInputError(
+                f"maps with different extras cannot be joined. "
+                f"Expected {sorted(first.extras)}, received {sorted(part.extras)}."
+            )
+    return replace(
+        first,
+        **{name: np.concatenate([np.asarray(getattr(part, name)) for part in parts]) for name in _ROWS},
+        extras={name: np.concatenate([np.asarray(part.extras[name]) for part in parts]) for name in first.extras},
+    )
+
+
+def degenerate(values: np.ndarray) -> np.ndarray:
+    """Return which maps carry no contrast: non-finite, or max − min ≤ 1e-6 · max|M|.
+
+    Args:
+        values: maps ``[n, h, w]``; test them at the native grid, before resizing.
+
+    Returns:
+        bool ``[n]``.
+    """
+    return _flat(*_extremes(values))
+
+
+def min_max(values: np.ndarray) -> np.ndarray:
+    """Scale each map to [0, 1]; a degenerate map becomes all zeros.
+
+    Args:
+        values: maps ``[n, h, w]``.
+
+    Returns:
+        float32 ``[n, h, w]``; the peak of every other map is exactly 1.
+    """
+    values = np.asarray(values)
+    low, high = _extremes(values)
+    flat = _flat(low, high)
+    low, span = np.where(flat, 0, low), np.where(flat, 1, high) - np.where(flat, 0, low)
+    single = values.dtype == np.float32 and span.max(initial=0) < np.finfo(np.float32).max
+    scaled = values.astype(np.float32 if single else np.float64)
+    scaled[flat] = 0
+    scaled -= low[:, None, None].astype(scaled.dtype)
+    scaled /= span[:, None, None].astype(scaled.dtype)
+    return scaled.astype(np.float32, copy=False)
+
+
+def resize(values: np.ndarray, grid: int | tuple[int, int]) -> np.ndarray:
+    """Resize maps bilinearly with half-pixel centres and no antialiasing, as ``tf.image.resize`` does.
+
+    Args:
+        values: maps ``[n, h, w]``.
+        grid: side length, or ``(H, W)``, in cells.
+
+    Returns:
+        float32 ``[n, H, W]``. A non-finite cell spreads over its row and column.
+    """
+    height, width = (grid, grid) if isinstance(grid, int | np.integer) else grid
+    values = np.asarray(values, dtype=np.float32)
+    count, h, w = values.shape
+    with np.errstate(invalid="ignore"):
+        widened = (values.reshape(count * h, w) @ _interpolation(w, width).T).reshape(count, h, width)
+        return _interpolation(h, height) @ widened
+
+
+def concentration(values: np.ndarray) -> np.ndarray:
+    """Return how far each map is from uniform: 1 − H(M/ΣM)/log(n cells) of the ReLU map.
+
+    Args:
+        values: maps ``[n, h, w]``.
+
+    Returns:
+        float64 ``[n]``: 0 for a uniform map, 1 for one hot cell, NaN for a zero or non-finite map.
+    """
+    positive = np.maximum(np.asarray(values, dtype=np.float64).reshape(len(values), -1), 0)
+    finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    peak = np.where(finite, positive.max(axis=1, initial=0), 0)
+    defined = peak > 0
+    share = positive[defined] / peak[defined, None]
+    share /= share.sum(axis=1, keepdims=True)
+    entropy = -np.sum(share * np.log(share, out=np.zeros_like(share), where=share > 0), axis=1)
+    result = np.full(len(positive), np.nan)
+    if positive.shape[1] > 1:
+        result[defined] = np.clip(1 - entropy / np.log(positive.shape[1]), 0, 1)
+    return result
+
+
+def _extremes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    values = np.asarray(values)
+    with np.errstate(invalid="ignore"):
+        return values.min(axis=(1, 2)).astype(np.float64), values.max(axis=(1, 2)).astype(np.float64)
+
+
+def _flat(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    finite = np.isfinite(low) & np.isfinite(high)
+    low, high = np.where(finite, low, 0), np.where(finite, high, 0)
+    return ~finite | (high - low <= CONSTANT * np.maximum(np.abs(low), np.abs(high)))
+
+
+def _interpolation(size: int, new_size: int) -> np.ndarray:
+    """Return the bilinear half-pixel matrix ``[new_size, size]``, edge cells repeated outwards."""
+    position = (np.arange(new_size) + 0.5) * size / new_size - 0.5
+    below = np.floor(position).astype(int)
+    fraction = position - below
+    matrix = np.zeros((new_size, size))
+    rows = np.arange(new_size)
+    np.add.at(matrix, (rows, np.clip(below, 0, size - 1)), 1 - fraction)
+    np.add.at(matrix, (rows, np.clip(below + 1, 0, size - 1)), fraction)
+    return matrix.astype(np.float32)
+
+
+def _plain(name: str, array: np.ndarray) -> np.ndarray:
+    array = np.asarray(array)
+    if array.dtype.kind not in "OTS":
+        return array
+    if not all(isinstance(value, str) for value in array.ravel()):
+        raise ScoreInputError(
+            f"array '{name}' cannot be stored: expected numbers or text, received dtype {array.dtype}. "
+            "Give it one plain array with a row per map."
+        )
+    return np.array(array.tolist(), dtype=str).reshape(array.shape)

@@ -1,0 +1,25 @@
+"""Statistics shared by every metric: exact AUC, calibration, patient bootstrap and jackknife.
+
+Arrays in, numbers out; knows no map, model, file or run.
+"""
+
+from cxrkeras.stats.auc import Auc, exact_auc
+from cxrkeras.stats.bootstrap import Interval, patient_bootstrap
+from cxrkeras.stats.classification import confusion_matrix, expected_calibration_error, sensitivity_specificity
+from cxrkeras.stats.jackknife import jackknife_stderr, t_interval
+from cxrkeras.stats.predictions import class_indices, class_probabilities, patient_codes
+
+__all__ = [
+    "Auc",
+    "Interval",
+    "class_indices",
+    "class_probabilities",
+    "confusion_matrix",
+    "exact_auc",
+    "expected_calibration_error",
+    "jackknife_stderr",
+    "patient_bootstrap",
+    "patient_codes",
+    "sensitivity_specificity",
+    "t_interval",
+]

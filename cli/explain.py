@@ -1,0 +1,58 @@
+"""`cxrkeras explain`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cxrkeras_cli.options import data_options, map_options, open_run, run_option, selection_options
+from cxrkeras_cli.output import format_option, print_table, reporter
+
+
+@click.command()
+@run_option
+@click.option("--epoch", default="last", show_default=True, metavar="N|best|last", help="Which checkpoint.")
+@map_options
+@click.option(
+    "--target", metavar="label|predicted|CLASS",
+    help="Which class is explained. Default: the film's label; for --image, the predicted class.",
+)  # fmt: skip
+@click.option(
+    "--image", multiple=True, metavar="FILE|DIR", help="Films from outside the run, no manifest needed; may be repeated."
+)
+@data_options
+@selection_options
+@click.option(
+    "--overlays", type=click.IntRange(0), default=100, show_default=True, metavar="N",
+    help="Write at most N overlay pictures a method (the contact sheet shows up to 48 films).",
+)  # fmt: skip
+@format_option
+@click.pass_context
+def explain(ctx: click.Context, run: str | None, epoch: str, form: str, out: Path | None, **options) -> None:
+    """Explain a checkpoint: native heat maps, overlays and a contact sheet a method.
+
+    Without --method: the five cheap methods, and ScoreCAM where it is affordable (at most 20,000 forwards). Films
+    that already have maps are not computed again.
+
+    \b
+    Examples:
+      cxrkeras explain --method scorecam
+      cxrkeras explain --run kermany-resnet --epoch best --method gradcam++,layercam --image film.png
+    """
+    from cxrkeras.workflow.evidence import map_options as make_options
+    from cxrkeras.workflow.explain import explain_selection
+    from cxrkeras.workflow.opened import OpenRun
+    from cxrkeras.workflow.selection import select
+
+    show = reporter(ctx)
+    method, layer, engine = options.pop("method"), options.pop("layer"), options.pop("engine")
+    channels, target, pictures = options.pop("max_channels"), options.pop("target"), options.pop("overlays")
+    opened = OpenRun(open_run(run, show))
+    number = opened.run.resolve_epoch(epoch)
+    selection = select(opened, out=out, reporter=show, **options)
+    wanted = make_options(
+        opened, selection, target=target, layer=layer, engine=engine, max_channels=channels
+    )
+    table = explain_selection(opened, number, selection, method, wanted, overlays=pictures, reporter=show)
+    print_table(table, form, title=f"{opened.run.name}, epoch {number}, {len(selection)} films")

@@ -1,0 +1,127 @@
+"""What commands print: tables to stdout (table, JSON or CSV), progress and notices to stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cxrkeras.events import Advance, Reporter
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class ConsoleReporter(Reporter):
+    """Notices as lines and tasks as progress bars with the remaining time, on stderr."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        from rich.console import Console
+
+        self._console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._progress: Any = None
+        self._depth = 0
+
+    def notice(self, text: str) -> None:
+        if text:
+            self._console.print(text, markup=False, soft_wrap=True)
+
+    @contextlib.contextmanager
+    def task(self, label: str, total: int) -> Iterator[Advance]:
+        with self._bars() as bars:
+            task = bars.add_task(label, total=max(total, 1), detail="")
+
+            def advance(n: int = 1, detail: str = "") -> None:
+                bars.update(task, advance=n, **({"detail": detail} if detail else {}))
+
+            try:
+                yield advance
+            finally:
+                bars.remove_task(task)
+
+    @contextlib.contextmanager
+    def _bars(self) -> Iterator[Any]:
+        from rich import progress
+
+        if self._progress is None:
+            self._progress = progress.Progress(
+                progress.TextColumn("{task.description}"),
+                progress.BarColumn(bar_width=30),
+                progress.MofNCompleteColumn(),
+                progress.TimeElapsedColumn(),
+                progress.TimeRemainingColumn(),
+                progress.TextColumn("{task.fields[detail]}"),
+                console=self._console,
+                transient=True,
+            )
+            self._progress.start()
+        self._depth += 1
+        try:
+            yield self._progress
+        finally:
+            self._depth -= 1
+            if self._depth == 0:
+                self._progress.stop()
+                self._progress = None
+
+
+def reporter(ctx: click.Context) -> ConsoleReporter:
+    """The reporter of this invocation."""
+    return ConsoleReporter(quiet=bool((ctx.obj or {}).get("quiet")))
+
+
+def format_option(function: Callable) -> Callable:
+    """`--format table|json|csv`."""
+    return click.option(
+        "--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True,
+        help="How the result is printed on stdout.",
+    )(function)  # fmt: skip
+
+
+def print_table(frame: pd.DataFrame, form: str, title: str = "") -> None:
+    """Print a frame to stdout; undefined numbers show as NaN (JSON: null), never as 0."""
+    if form == "csv":
+        click.echo(frame.to_csv(index=False), nl=False)
+    elif form == "json":
+        print_json(json_rows(frame))
+    else:
+        _print_rich(frame, title)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as indented JSON."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def json_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as plain JSON values; NaN becomes null."""
+    return json.loads(frame.to_json(orient="records", double_precision=15, force_ascii=False))
+
+
+def _print_rich(frame: pd.DataFrame, title: str) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in frame.columns:
+        numeric = frame[column].dtype.kind in "if"
+        table.add_column(str(column), justify="right" if numeric else "left", no_wrap=numeric)
+    for row in frame.itertuples(index=False):
+        table.add_row(*(Text(_cell(value)) for value in row))
+    width = None if sys.stdout.isatty() else 200
+    Console(file=sys.stdout, highlight=False, width=width).print(table)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        if math.isnan(value):
+            return "NaN"
+        return f"{value:.0f}" if value == int(value) and abs(value) >= 2 else f"{value:.3f}"
+    return str(value)

@@ -1,0 +1,74 @@
+"""`cxrkeras score`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cxrkeras_cli.options import Grid, data_options, map_options, open_run, run_option, selection_options
+from cxrkeras_cli.output import format_option, print_table, reporter
+
+
+@click.command()
+@run_option
+@click.option("--epoch", default="last", show_default=True, metavar="N|best|last|all", help="Which checkpoints.")
+@map_options
+@click.option("--threshold", type=click.FloatRange(0, 1), metavar="T", help="Confidence a gold film needs.  [0.7]")
+@click.option("--gamma", type=click.FloatRange(0, min_open=True), metavar="G", help="Emphasis of strong cells.  [2]")
+@click.option("--grid", type=Grid(), help="Common grid the maps are compared on.  [56]")
+@click.option("--pair-weights", type=click.Choice(["product", "none", "geometric", "min"]), help="Weight of a pair.")
+@click.option("--macro", type=click.Choice(["strict", "skip"]), help="Whether an undefined class makes macro NaN.")
+@click.option("--same-patient", type=click.Choice(["drop", "keep"]), help="Pairs of films of one patient.  [drop]")
+@data_options
+@selection_options
+@click.option("--maps", "maps_file", metavar="FILE.npz", help="Score any framework's maps (array `maps` [n,h,w]) …")
+@click.option("--predictions", metavar="CSV", help="… with this table: label, a probability column a class, patient.")
+@format_option
+@click.pass_context
+def score(
+    ctx: click.Context, run: str | None, epoch: str, form: str, out: Path | None,
+    maps_file: str | None, predictions: str | None, **options,
+) -> None:  # fmt: skip
+    """The C-Score: how consistent a method's maps are across the patients of a class.
+
+    Missing maps are computed. Without --method: the five cheap methods, and ScoreCAM where it is affordable (at most
+    20,000 forwards). Consistent is not correct: read the score beside its baseline and the AUC.
+
+    \b
+    Examples:
+      cxrkeras score --epoch 20
+      cxrkeras score --run kermany-resnet --epoch all --method gradcam++,layercam --format csv
+      cxrkeras score --maps maps.npz --predictions predictions.csv
+    """
+    from cxrkeras.workflow import score as work
+
+    show = reporter(ctx)
+    names = ("threshold", "gamma", "grid", "pair_weights", "macro", "same_patient")
+    settings = {name: options.pop(name) for name in names}
+    if maps_file or predictions:
+        if not (maps_file and predictions):
+            raise click.UsageError("--maps and --predictions go together: the maps, and whose they are.")
+        given = [name for name, value in {**options, "run": run, "out": out}.items() if value and name != "engine"]
+        if given:
+            raise click.UsageError(f"--maps scores maps from outside a run: leave out --{given[0].replace('_', '-')}.")
+        print_table(work.score_files(maps_file, predictions, settings), form, title=maps_file)
+        return
+    from cxrkeras.workflow.evidence import map_options as make_options
+    from cxrkeras.workflow.opened import OpenRun
+    from cxrkeras.workflow.selection import select
+
+    method, layer, engine = options.pop("method"), options.pop("layer"), options.pop("engine")
+    channels = options.pop("max_channels")
+    opened = OpenRun(open_run(run, show))
+    epochs = opened.run.epochs() if epoch == "all" else [opened.run.resolve_epoch(epoch)]
+    selection = select(opened, out=out, reporter=show, **options)
+    wanted = make_options(opened, selection, layer=layer, engine=engine, max_channels=channels)
+    table = work.score_selection(opened, epochs, selection, method, wanted, settings, reporter=show)
+    if form != "table":
+        print_table(table, form)
+        return
+    for number in epochs:
+        title = f"{opened.run.name}, epoch {number}, split {selection.split}: C-Score (consistent is not correct)"
+        print_table(work.printed_classes(table, number), form, title=title)
+        print_table(work.printed_globals(table, number), form)

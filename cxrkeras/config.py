@@ -1,0 +1,229 @@
+"""The typed configuration and its YAML form: the one home of every default.
+
+Knows names and ranges, not what they do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from cxrkeras.errors import ConfigError, unknown
+
+PHANTOM = "phantom"
+
+
+class Section(BaseModel):
+    """A frozen block of settings that refuses names it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PhantomSettings(Section):
+    """The embedded data set; see `data.phantom`."""
+
+    films: int = Field(400, ge=20)
+    classes: int = Field(2, ge=2, le=5)
+    seed: int = 0
+    shortcut: Literal["tag", "exposure", "sex"] | None = None
+    shortcut_probability: float = Field(0.0, ge=0, le=1)
+
+
+class DataSettings(Section):
+    """Which films, how they are labelled and split, and how their pixels are read."""
+
+    path: str = PHANTOM
+    split_column: str | None = None
+    label_column: str | None = None
+    patient_column: str | None = None
+    resize: Literal["squash", "pad"] = "squash"
+    bits: int | None = Field(None, ge=8, le=16)
+    validation_fraction: float = Field(0.1, gt=0, lt=0.5)
+    test_fraction: float = Field(0.2, gt=0, lt=0.5)
+    drop_shared: bool = False
+    limit: int | None = Field(None, ge=1)
+    seed: int = Field(0, ge=0)
+    phantom: PhantomSettings = PhantomSettings()
+
+
+class ModelSettings(Section):
+    """Backbone, its size and where its first weights come from."""
+
+    backbone: str = "DenseNet201"
+    weights: str = "imagenet"
+    preprocessing: str | None = None
+    image_size: int | None = Field(None, ge=32, le=1024)
+    dropout: float = Field(0.3, ge=0, lt=1)
+    allow_coarse: bool = False
+
+
+class TrainingSettings(Section):
+    """The two stages."""
+
+    epochs: tuple[int, int] = (15, 15)
+    checkpoint_every: int = Field(5, ge=1)
+    batch_size: int = Field(32, ge=1)
+    learning_rate: tuple[float, float] = (1e-3, 1e-5)
+    augment: bool = False
+    batch_norm: Literal["auto", "inference", "calibrate", "train"] = "auto"
+    class_weights: Literal["balanced", "none"] = "balanced"
+    mixed_precision: bool = False
+    deterministic: bool = False
+    seed: int = Field(0, ge=0)
+
+    @field_validator("epochs")
+    @classmethod
+    def _some_epochs(cls, value: tuple[int, int]) -> tuple[int, int]:
+        if min(value) < 0 or sum(value) < 1:
+            raise ValueError("expected two counts, at least one epoch in all, e.g. 15,15")
+        return value
+
+    @field_validator("learning_rate")
+    @classmethod
+    def _positive(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if min(value) <= 0:
+            raise ValueError("expected two positive rates, e.g. 1e-3,1e-5")
+        return value
+
+
+class ScoreSettings(Section):
+    """Defaults of the C-Score; every one is stored with each result."""
+
+    threshold: float = Field(0.7, ge=0, le=1)
+    gamma: float = Field(2.0, gt=0)
+    grid: int | Literal["native"] = 56
+    pair_weights: Literal["product", "none", "geometric", "min"] = "product"
+    macro: Literal["strict", "skip"] = "strict"
+    same_patient: Literal["drop", "keep"] = "drop"
+
+
+class Config(Section):
+    """Everything that a run needs to be repeated."""
+
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    training: TrainingSettings = TrainingSettings()
+    score: ScoreSettings = ScoreSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_file(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+    @property
+    def batch_norm(self) -> str:
+        """`auto` resolved: `calibrate` for random weights (their statistics fit no film), else `inference`."""
+        if self.training.batch_norm != "auto":
+            return self.training.batch_norm
+        return "calibrate" if self.model.weights == "random" else "inference"
+
+
+def shipped() -> list[str]:
+    """Names of the configurations that come with the package."""
+    folder = resources.files("cxrkeras_configs")
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_config(name_or_file: str | Path | None = None, overrides: dict[str, dict[str, Any]] | None = None) -> Config:
+    """Read a shipped configuration by name, or a YAML file, and lay `overrides` over it.
+
+    Args:
+        name_or_file: a name of `shipped()`, a path, or None for the defaults.
+        overrides: section -> field -> value; None values are skipped.
+
+    Raises:
+        ConfigError: no such name or file, broken YAML, or a field that does not exist or does not fit.
+    """
+    values = {} if name_or_file is None else _read_yaml(name_or_file)
+    for section, fields in (overrides or {}).items():
+        given = {key: value for key, value in fields.items() if value is not None}
+        if given:
+            values[section] = _merged(values.get(section) or {}, given)
+    return parse_config(values, str(name_or_file or "flags"))
+
+
+def parse_config(values: Any, origin: str) -> Config:
+    """Validate plain values into a `Config`; `origin` names where they came from in the error."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{origin}: {'; '.join(_problem(e) for e in error.errors())}") from None
+
+
+def flat_overrides(**flat: Any) -> dict[str, dict[str, Any]]:
+    """Sort flat names (`backbone`, `epochs`, `seed`, `data`, …) into sections; `seed` is the training's.
+
+    Raises:
+        ConfigError: a name that no section has.
+    """
+    home = {name: "score" for name in ScoreSettings.model_fields}
+    home |= {name: "data" for name in DataSettings.model_fields if name != "path"}
+    home |= {name: "model" for name in ModelSettings.model_fields}
+    home |= {name: "training" for name in TrainingSettings.model_fields}
+    sections: dict[str, dict[str, Any]] = {}
+    for name, value in flat.items():
+        if value is None:
+            continue
+        if name == "data":
+            sections.setdefault("data", {})["path"] = str(value)
+        elif name in home:
+            sections.setdefault(home[name], {})[name] = value
+        else:
+            raise unknown("setting", name, ["data", *home], ConfigError)
+    return sections
+
+
+def dump_yaml(config: Config) -> str:
+    """The configuration as YAML, every default spelled out."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _merged(base: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in given.items():
+        nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if nested else value
+    return merged
+
+
+def _read_yaml(name_or_file: str | Path) -> dict[str, Any]:
+    text = str(name_or_file)
+    path = Path(text).expanduser()
+    if text.endswith((".yaml", ".yml")) or path.is_file():
+        if not path.is_file():
+            raise ConfigError(f"configuration file {path} does not exist. Expected a YAML file or one of {shipped()}.")
+        content = path.read_text(encoding="utf-8")
+    elif text in shipped():
+        content = (resources.files("cxrkeras_configs") / f"{text}.yaml").read_text(encoding="utf-8")
+    else:
+        raise unknown("configuration", text, shipped(), ConfigError)
+    try:
+        values = yaml.safe_load(content) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{text} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{text}: expected sections data, model, training, score; received {type(values).__name__}.")
+    return values
+
+
+def _problem(error: dict[str, Any]) -> str:
+    path = [str(part) for part in error["loc"]]
+    where = ".".join(path)
+    if error["type"] == "extra_forbidden":
+        known = _fields_at(path[:-1])
+        close = difflib.get_close_matches(path[-1], known, n=1)
+        hint = f" Did you mean '{close[0]}'?" if close else ""
+        return f"unknown field '{where}'. Expected one of: {', '.join(known)}.{hint}"
+    return f"{where}: {error['msg']}; received {error['input']!r}"
+
+
+def _fields_at(path: list[str]) -> list[str]:
+    model: Any = Config
+    for part in path:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)

@@ -1,0 +1,82 @@
+"""Means over pairs with what they become without each patient, and their standard errors.
+
+The patient is the unit everywhere: films of one patient, and all pairs of one film, move together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cxrkeras.consistency.pairs import PairSums
+from cxrkeras.stats import jackknife_stderr
+
+# Weights left over by rounding when the last pair is taken away.
+NOTHING_LEFT = 1e-9
+
+
+@dataclass(frozen=True)
+class PairMean:
+    """A weighted mean of pair scores, exact or from drawn pairs.
+
+    Attributes:
+        value: the mean.
+        weights: Σ w over all its pairs.
+        left_out: the mean without patient P, ``[P]``; NaN where no pair is left. Linearised when pairs were drawn.
+        n_pairs: pairs scored.
+        sampling_variance: variance that comes from drawing pairs; 0 when exact.
+        echo: what drawn pairs add to Σ_P (value − left_out)² beyond `sampling_variance`, because a pair touches two
+            patients.
+        sampled: the pairs were drawn.
+    """
+
+    value: float
+    weights: float
+    left_out: np.ndarray
+    n_pairs: int
+    sampling_variance: float = 0.0
+    echo: float = 0.0
+    sampled: bool = False
+
+    def __sub__(self, other: PairMean) -> PairMean:
+        return PairMean(
+            self.value - other.value,
+            self.weights,
+            self.left_out - other.left_out,
+            self.n_pairs,
+            self.sampling_variance + other.sampling_variance,
+            self.echo + other.echo,
+            self.sampled or other.sampled,
+        )
+
+
+def exact_mean(sums: PairSums, column: int) -> PairMean:
+    """Return Σws/Σw at one threshold, and (N − N_P)/(D − D_P) without each patient."""
+    total, weights = sums.weighted[column], sums.weights[column]
+    left_weights = weights - sums.touching_weights[:, column]
+    left_total = total - sums.touching_weighted[:, column]
+    defined = left_weights > NOTHING_LEFT * weights
+    left_out = np.divide(left_total, left_weights, out=np.full(len(left_total), np.nan), where=defined)
+    value = total / weights if weights > 0 else np.nan
+    return PairMean(float(value), float(weights), left_out, int(sums.count[column]))
+
+
+def standard_error(mean: PairMean, patients: np.ndarray) -> float:
+    """Return the standard error over the patients that have a film in the mean.
+
+    Args:
+        mean: exact: delete-one-patient jackknife. Drawn pairs: √(Σ_P(value − left_out)² − echo), at least the
+            sampling error.
+        patients: numbers of those patients, int ``[G]``.
+
+    Returns:
+        NaN when G < 3, or when the mean is undefined without one of them.
+    """
+    left_out = mean.left_out[patients]
+    if len(patients) < 3 or np.isnan(left_out).any():
+        return float("nan")
+    if not mean.sampled:
+        return jackknife_stderr(left_out)
+    between = np.sum((mean.value - left_out) ** 2) - mean.echo
+    return float(np.sqrt(max(between, mean.sampling_variance)))

@@ -1,0 +1,126 @@
+"""Films by number: decoded when first asked for, and kept in memory where they fit.
+
+Knows no labels and no TensorFlow. Grey stays one channel here; the pipeline repeats it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from cxrkeras.data.images import Resize, check_pixel_options, decode_film
+from cxrkeras.errors import UsageError
+
+MEMORY_BUDGET = 2 * 1024**3
+_THREADS = min(8, os.cpu_count() or 1)
+
+
+class FilmStore:
+    """Decoded films of one size.
+
+    Args:
+        files: one file per film; a film's number is its place in this list.
+        size: `(height, width)` in pixels.
+        resize: `squash` or `pad`, see `decode_film`.
+        bits: used bits of 16-bit files, see `decode_film`.
+        memory_budget: bytes. If all films fit they are kept after their first decoding, else none is.
+
+    Raises:
+        UsageError: an unknown `resize`, or impossible `bits` or `size`.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[str | os.PathLike[str]],
+        size: tuple[int, int],
+        *,
+        resize: Resize = "squash",
+        bits: int | None = None,
+        memory_budget: int = MEMORY_BUDGET,
+    ) -> None:
+        check_pixel_options(resize, bits)
+        if len(size) != 2 or min(size) < 1:
+            raise UsageError(
+                f"a film size is (height, width) in pixels. Expected two positive counts, received {size}."
+            )
+        self.files = tuple(Path(file) for file in files)
+        self.size = (int(size[0]), int(size[1]))
+        self.resize: Resize = resize
+        self.bits = bits
+        shape = (len(self.files), *self.size)
+        fits = 4 * int(np.prod(shape, dtype=np.int64)) <= memory_budget
+        # Untouched pages of an empty array cost nothing, so a store may cover more films than are ever asked for.
+        self._kept = np.empty(shape, dtype=np.float32) if fits else None
+        self._decoded = np.zeros(len(self.files), dtype=bool)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether films stay in memory after their first decoding."""
+        return self._kept is not None
+
+    def get(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Return films by number.
+
+        Args:
+            indices: numbers ``[B]``, repeats allowed.
+
+        Returns:
+            float32 ``[B, H, W]`` in 0..255, a copy.
+
+        Raises:
+            FilmError: a film cannot be read.
+        """
+        wanted = self._checked(indices)
+        if self._kept is not None:
+            self.preload(wanted)
+            return self._kept[wanted]
+        numbers, places = np.unique(wanted, return_inverse=True)
+        films = np.empty((len(numbers), *self.size), dtype=np.float32)
+        self._decode(numbers, films, np.arange(len(numbers)))
+        return films[places]
+
+    def preload(self, indices: Sequence[int] | np.ndarray) -> None:
+        """Decode the films that are not in memory yet; does nothing for a store that keeps none.
+
+        Raises:
+            FilmError: a film cannot be read.
+        """
+        if self._kept is None:
+            return
+        wanted = np.unique(self._checked(indices))
+        missing = wanted[~self._decoded[wanted]]
+        self._decode(missing, self._kept, missing)
+        self._decoded[missing] = True
+
+    def _checked(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        numbers = np.asarray(indices, dtype=np.intp)
+        if numbers.size and (numbers.min() < 0 or numbers.max() >= len(self)):
+            raise UsageError(
+                f"film numbers must lie in 0..{len(self) - 1}. Received {numbers.min()}..{numbers.max()}; "
+                "a batch marks padding with −1, which is no film."
+            )
+        return numbers
+
+    def _decode(self, numbers: np.ndarray, target: np.ndarray, rows: np.ndarray) -> None:
+        if not len(numbers):
+            return
+
+        def decode(number: int, row: int) -> None:
+            target[row] = decode_film(self.files[number], self.size, self.resize, self.bits)
+
+        if len(numbers) == 1:
+            decode(numbers[0], rows[0])
+            return
+        with ThreadPoolExecutor(_THREADS) as pool:
+            try:
+                list(pool.map(decode, numbers, rows))
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise

@@ -1,0 +1,334 @@
+"""A run directory: the names and schemas of everything one training produced.
+
+The only module that knows file names. It reads and writes tables, arrays and paths; it computes nothing.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import re
+import shutil
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from cxrkeras._version import __version__
+from cxrkeras.config import Config, dump_yaml, parse_config
+from cxrkeras.errors import CheckpointError, RunError, UsageError, did_you_mean
+from cxrkeras.maps import Maps
+from cxrkeras.store import atomic_directory, check_writable, write_json, write_text
+from cxrkeras.tables import (
+    HISTORY_COLUMNS,
+    load_maps,
+    maps_file,
+    read_csv,
+    read_scores,
+    replace_score_rows,
+    write_csv,
+)
+
+ARTIFACTS = Path("artifacts")
+_CHECKPOINT = re.compile(r"epoch_(\d+)\.weights\.h5$")
+
+
+class Run:
+    """One run directory.
+
+    Args:
+        path: the directory; use `Run.open` or `Run.create` rather than this.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str], config: Config) -> Run:
+        """Make a fresh run directory.
+
+        Raises:
+            RunError: the directory holds another run or foreign files, or cannot be written.
+        """
+        cls.check_free(path)
+        run = cls(path)
+        check_writable(run.path)
+        write_text(run.path / "config.yaml", dump_yaml(config))
+        run.update_info(state="running", created=_now(), versions=_versions(), seed=config.training.seed)
+        return run
+
+    @classmethod
+    def check_free(cls, path: str | os.PathLike[str]) -> None:
+        """Make sure that a new run can go to `path`.
+
+        Raises:
+            RunError: it holds another run, or files that are not ours.
+        """
+        run = cls(path)
+        if not run.path.exists() or (run.path.is_dir() and not any(run.path.iterdir())):
+            return
+        if not run._json.exists():
+            raise RunError(f"{run.path} exists and is not a cxrkeras run. Expected a new name, or an empty directory.")
+        step = "add --resume to go on" if run.state == "running" else "choose another --run"
+        raise RunError(f"{run.path} already holds a run (state: {run.state}); {step}. Nothing was changed.")
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str] | None = None) -> Run:
+        """Open an existing run by path or by its name under `./artifacts`; None opens the newest one.
+
+        Raises:
+            RunError: there is no such run.
+        """
+        if path is None:
+            return newest_run()
+        run = cls(resolve_path(path))
+        if not run._json.is_file():
+            names = [other.name for other in all_runs()]
+            known = f" Runs under {ARTIFACTS}/: {', '.join(names)}." if names else f" No runs under {ARTIFACTS}/ yet."
+            raise RunError(
+                f"no run at {run.path} (it has no run.json).{known}{did_you_mean(Path(path).name, names)}"
+                " `cxrkeras runs` lists them; `cxrkeras train` makes one."
+            )
+        return run
+
+    @property
+    def name(self) -> str:
+        """The directory's name."""
+        return self.path.resolve().name
+
+    @property
+    def _json(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What `run.json` holds: versions, seed, state, times, classes, weight source and its hash."""
+        try:
+            return json.loads(self._json.read_text(encoding="utf-8"))
+        except (OSError, json.JSONDecodeError) as error:
+            raise RunError(f"{self._json} cannot be read ({error}). Restore it, or train again.") from error
+
+    def update_info(self, **values: Any) -> None:
+        """Merge values into `run.json`."""
+        write_json(self._json, {**(self.info if self._json.exists() else {}), **values})
+
+    @property
+    def state(self) -> str:
+        """`running` until training has ended, then `complete`."""
+        return str(self.info.get("state", "unknown"))
+
+    @property
+    def config(self) -> Config:
+        """The resolved configuration."""
+        file = self.path / "config.yaml"
+        try:
+            return parse_config(yaml.safe_load(file.read_text(encoding="utf-8")), str(file))
+        except OSError as error:
+            raise RunError(f"{file} cannot be read ({error.strerror}). A run needs it; restore or retrain.") from error
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the model's outputs."""
+        return tuple(self.info["classes"])
+
+    # -- films --------------------------------------------------------------------------------------------------
+
+    def manifest(self) -> pd.DataFrame:
+        """The films as split: `path, label, split, sha256` and further columns, ids and labels as text."""
+        return read_csv(self.path / "manifest.csv", text=("path", "label", "split", "patient", "sha256"))
+
+    def write_manifest(self, frame: pd.DataFrame) -> None:
+        """Store the films as split."""
+        write_csv(self.path / "manifest.csv", frame)
+
+    # -- training -----------------------------------------------------------------------------------------------
+
+    def history(self) -> pd.DataFrame:
+        """A row an epoch; empty before the first."""
+        file = self.path / "history.csv"
+        return read_csv(file) if file.exists() else pd.DataFrame(columns=HISTORY_COLUMNS)
+
+    def write_history(self, frame: pd.DataFrame) -> None:
+        """Store the history, whole."""
+        write_csv(self.path / "history.csv", frame[HISTORY_COLUMNS])
+
+    def checkpoint_path(self, epoch: int) -> Path:
+        """Where the weights after `epoch` are, or will be."""
+        return self.path / "checkpoints" / f"epoch_{epoch:03d}.weights.h5"
+
+    def epochs(self) -> list[int]:
+        """Epochs that have a checkpoint, ascending."""
+        found = (_CHECKPOINT.match(file.name) for file in (self.path / "checkpoints").glob("epoch_*.weights.h5"))
+        return sorted(int(match.group(1)) for match in found if match)
+
+    def resolve_epoch(self, which: int | str) -> int:
+        """Turn an epoch number, `best` or `last` into the epoch of a stored checkpoint.
+
+        `best` is the stored checkpoint with the highest validation AUC, ties to the earliest.
+
+        Raises:
+            CheckpointError: the run has no such checkpoint, or no validation AUC for `best`.
+        """
+        stored = self.epochs()
+        if not stored:
+            raise CheckpointError(f"{self.path} has no checkpoint yet. Train it further: cxrkeras train --resume.")
+        if which == "last":
+            return stored[-1]
+        if which == "best":
+            history = self.history()
+            aucs = history[history["epoch"].isin(stored)].dropna(subset=["val_auc"])
+            if aucs.empty:
+                raise CheckpointError(
+                    f"{self.path} has no validation AUC for its checkpoints, so none is the best. "
+                    f"Name an epoch: {', '.join(map(str, stored))}, or last."
+                )
+            return int(aucs.sort_values(["val_auc", "epoch"], ascending=[False, True])["epoch"].iloc[0])
+        try:
+            epoch = int(which)
+        except ValueError:
+            raise UsageError(f"epoch '{which}' is not an epoch. Expected a number, best or last.") from None
+        if epoch not in stored:
+            raise CheckpointError(
+                f"{self.path} has no checkpoint for epoch {epoch}. "
+                f"Stored: {', '.join(map(str, stored))}; or use best or last."
+            )
+        return epoch
+
+    # -- predictions --------------------------------------------------------------------------------------------
+
+    def predictions_path(self, epoch: int, split: str = "test") -> Path:
+        """Predictions of a split; the evaluation split `test` has no folder of its own."""
+        folder = self.path / "predictions"
+        return (folder if split == "test" else folder / split) / f"epoch_{epoch:03d}.csv"
+
+    def predictions(self, epoch: int, split: str = "test") -> pd.DataFrame | None:
+        """Stored predictions `image, label, probability_<class>…`, or None."""
+        file = self.predictions_path(epoch, split)
+        return read_csv(file, text=("image", "label", "patient")) if file.exists() else None
+
+    def write_predictions(self, epoch: int, split: str, frame: pd.DataFrame) -> None:
+        """Store a split's predictions."""
+        write_csv(self.predictions_path(epoch, split), frame)
+
+    # -- maps ---------------------------------------------------------------------------------------------------
+
+    def find_maps(self, epoch: int, split: str, method: str, parameters: dict[str, Any]) -> Maps | None:
+        """Stored maps made with exactly these parameters, or None."""
+        return load_maps(self.maps_path(epoch, split, method, parameters))
+
+    def maps_path(self, epoch: int, split: str, method: str, parameters: dict[str, Any]) -> Path:
+        """Where such maps are stored; the key stands for everything that changes them."""
+        return maps_file(self.path / "maps" / f"epoch_{epoch:03d}" / split, method, parameters)
+
+    def overlays_path(self, epoch: int, method: str) -> Path:
+        """Folder of a method's pictures at one checkpoint."""
+        return self.path / "overlays" / f"epoch_{epoch:03d}" / method
+
+    # -- scores -------------------------------------------------------------------------------------------------
+
+    def scores(self, epoch: int | None = None) -> pd.DataFrame:
+        """Stored scores of one epoch, or of all."""
+        folder = self.path / "scores"
+        files = sorted(folder.glob("epoch_*.csv")) if epoch is None else [folder / f"epoch_{epoch:03d}.csv"]
+        frames = [read_scores(file) for file in files if file.exists()]
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+    def write_scores(self, epoch: int, frame: pd.DataFrame) -> Path:
+        """Store scores, replacing only the rows that were made with the same parameters."""
+        file = self.path / "scores" / f"epoch_{epoch:03d}.csv"
+        replace_score_rows(file, frame)
+        return file
+
+    # -- resume -------------------------------------------------------------------------------------------------
+
+    @property
+    def resume_folder(self) -> Path:
+        """The one rolling copy of optimizer and epoch."""
+        return self.path / "state"
+
+    def write_resume(self, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
+        """Replace the rolling state as a whole."""
+        with atomic_directory(self.resume_folder) as partial:
+            np.savez(partial / "optimizer.npz", **arrays)
+            (partial / "state.json").write_text(json.dumps(facts), encoding="utf-8")
+
+    def read_resume(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+        """The rolling state, or None where no checkpoint was reached.
+
+        Raises:
+            RunError: the state exists but cannot be read.
+        """
+        if not (self.resume_folder / "state.json").exists():
+            return None
+        try:
+            facts = json.loads((self.resume_folder / "state.json").read_text(encoding="utf-8"))
+            with np.load(self.resume_folder / "optimizer.npz") as stored:
+                return dict(stored), facts
+        except (OSError, ValueError) as error:
+            raise RunError(
+                f"{self.resume_folder} cannot be read ({error}). Remove the folder to start again from epoch 1."
+            ) from error
+
+    def remove_resume(self) -> None:
+        """Drop the rolling state of a finished run."""
+        shutil.rmtree(self.resume_folder, ignore_errors=True)
+
+
+# -- finding runs -----------------------------------------------------------------------------------------------
+
+
+def resolve_path(name_or_path: str | os.PathLike[str]) -> Path:
+    """A bare name is a directory under `./artifacts`; anything with a separator, or that is a run, is a path."""
+    text = os.fspath(name_or_path)
+    bare = os.sep not in text and "/" not in text and text not in (".", "..")
+    if bare and not (Path(text) / "run.json").is_file():
+        return ARTIFACTS / text
+    return Path(text)
+
+
+def all_runs() -> list[Run]:
+    """Runs under `./artifacts`, newest first."""
+    runs = [Run(file.parent) for file in ARTIFACTS.glob("*/run.json")]
+    return sorted(runs, key=lambda run: (str(run.info.get("created", "")), run.name), reverse=True)
+
+
+def newest_run() -> Run:
+    """The newest run under `./artifacts`.
+
+    Raises:
+        RunError: there is none.
+    """
+    runs = all_runs()
+    if not runs:
+        raise RunError(f"no runs under {ARTIFACTS.resolve()}. Expected at least one; `cxrkeras train` makes one.")
+    return runs[0]
+
+
+def fresh_name(stem: str) -> Path:
+    """A directory under `./artifacts` that does not exist yet."""
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    path = ARTIFACTS / f"{stem}-{stamp}"
+    count = 2
+    while path.exists():
+        path = ARTIFACTS / f"{stem}-{stamp}-{count}"
+        count += 1
+    return path
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
+
+
+def _versions() -> dict[str, str]:
+    packages = ("tensorflow", "keras", "tf-keras-vis", "numpy", "pandas", "scikit-learn")
+    return {"cxrkeras": __version__, "python": platform.python_version()} | {p: metadata.version(p) for p in packages}

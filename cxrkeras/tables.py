@@ -1,0 +1,104 @@
+"""The tables and map files that a run holds, and that also stand alone (`--out`, `--maps`, `--predictions`).
+
+Schemas only: it knows columns and keys, not where a run keeps them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cxrkeras.errors import RunError
+from cxrkeras.maps import Maps
+from cxrkeras.store import atomic_path, key8
+
+HISTORY_COLUMNS = ["epoch", "stage", "loss", "val_loss", "val_auc", "learning_rate", "seconds"]
+PROBABILITY = "probability_"
+SCORE_KEY = [
+    "epoch", "split", "engine", "method", "target", "layer", "map_parameters", "films",
+    "threshold", "gamma", "grid", "pair_weights", "macro_rule", "same_patient",
+]  # fmt: skip
+
+
+def maps_file(folder: Path, method: str, parameters: dict[str, Any]) -> Path:
+    """`<method>[@<target>]--<key>.npz`; maps for another target than the label name it."""
+    target = str(parameters.get("target", "label"))
+    suffix = "" if target == "label" else "@" + re.sub(r"[^\w.+-]+", "_", target)
+    return folder / f"{method}{suffix}--{key8(parameters)}.npz"
+
+
+def load_maps(file: Path) -> Maps | None:
+    """Maps from a file, or None where it does not exist.
+
+    Raises:
+        RunError: the file exists and cannot be read.
+    """
+    if not file.exists():
+        return None
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            return Maps.from_arrays(dict(stored))
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(f"maps file {file} cannot be read ({error}). Delete it; it will be made again.") from error
+
+
+def save_maps(file: Path, maps: Maps) -> None:
+    """Store maps, atomically."""
+    with atomic_path(file) as partial, open(partial, "wb") as stream:
+        np.savez_compressed(stream, **maps.to_arrays())
+
+
+def read_scores(file: Path) -> pd.DataFrame:
+    """A long table of scores; text columns stay text."""
+    return read_csv(file, text=("class", "status", "flags", "grid", "target", "layer", "map_parameters", "films"))
+
+
+def replace_score_rows(file: Path, frame: pd.DataFrame) -> None:
+    """Write score rows into a long table; rows with the same parameters are replaced, others kept."""
+    if file.exists():
+        old = read_scores(file)
+        ours = {tuple(map(str, row)) for row in frame[SCORE_KEY].itertuples(index=False)}
+        keep = [tuple(map(str, row)) not in ours for row in old[SCORE_KEY].itertuples(index=False)]
+        if any(keep):
+            frame = pd.concat([old[keep], frame], ignore_index=True)
+    write_csv(file, frame)
+
+
+def probability_columns(classes: Iterable[str]) -> list[str]:
+    """Column names of the probabilities, one per class."""
+    return [f"{PROBABILITY}{name}" for name in classes]
+
+
+def prediction_table(
+    images: Iterable[str], labels: Iterable[str], probabilities: np.ndarray, classes: Iterable[str], **more: Any
+) -> pd.DataFrame:
+    """Predictions `image, label, probability_<class>…` and further columns, in the run's schema."""
+    table = pd.DataFrame({"image": list(images), "label": list(labels)})
+    for index, column in enumerate(probability_columns(classes)):
+        table[column] = np.asarray(probabilities)[:, index]
+    return table.assign(**more)
+
+
+def read_csv(file: Path, text: tuple[str, ...] = ()) -> pd.DataFrame:
+    """A table; the columns named in `text` stay text, empty fields included."""
+    try:
+        # "NA" and "None" are legal class names: only an empty field is missing.
+        frame = pd.read_csv(
+            file, dtype=dict.fromkeys(text, "str"), keep_default_na=False, na_values=[""], float_precision="round_trip"
+        )
+    except (OSError, ValueError, pd.errors.ParserError) as error:
+        raise RunError(f"table {file} cannot be read ({error}). Restore it or make it again.") from error
+    for column in set(text) & set(frame.columns):
+        frame[column] = frame[column].fillna("")
+    return frame
+
+
+def write_csv(file: Path, frame: pd.DataFrame) -> None:
+    """Store a table, atomically."""
+    with atomic_path(file) as partial:
+        frame.to_csv(partial, index=False)

@@ -1,0 +1,120 @@
+"""From a configuration to the films: which manifest, how split, and film sets that models can read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cxrkeras.config import PHANTOM, Config, DataSettings
+from cxrkeras.data.films import FilmStore
+from cxrkeras.data.filmset import FilmSet
+from cxrkeras.data.manifest import Manifest, read_manifest
+from cxrkeras.data.phantom import cached_phantom
+from cxrkeras.data.splits import limit_films, prepare_splits
+from cxrkeras.errors import DataError
+from cxrkeras.events import SILENT, Reporter
+from cxrkeras.store import sha256_file
+
+
+def configured_manifest(settings: DataSettings, reporter: Reporter = SILENT) -> Manifest:
+    """The films that a configuration names, split for training.
+
+    Raises:
+        DataError: the folder or table cannot be used.
+    """
+    if settings.path == PHANTOM:
+        with reporter.task("phantom films", 1) as advance:
+            manifest = read_manifest(cached_phantom(**settings.phantom.model_dump()))
+            advance(1)
+    else:
+        manifest = read_manifest(
+            settings.path,
+            split_column=settings.split_column,
+            label_column=settings.label_column,
+            patient_column=settings.patient_column,
+        )
+    manifest = prepare_splits(
+        manifest,
+        seed=settings.seed,
+        validation_fraction=settings.validation_fraction,
+        test_fraction=settings.test_fraction,
+        drop_shared=settings.drop_shared,
+    )
+    return limit_films(manifest, settings.limit, settings.seed) if settings.limit else manifest
+
+
+def hashed_frame(frame: pd.DataFrame, root: Path, reporter: Reporter = SILENT) -> pd.DataFrame:
+    """The frame with each film file's SHA-256 in a column `sha256`."""
+    hashes = []
+    with reporter.task("hash films", len(frame)) as advance, ThreadPoolExecutor(4) as pool:
+        for digest in pool.map(sha256_file, (root / path for path in frame["path"])):
+            hashes.append(digest)
+            advance(1)
+    return frame.assign(sha256=hashes)
+
+
+def film_set(
+    frame: pd.DataFrame,
+    root: Path,
+    classes: Sequence[str],
+    image_size: int,
+    settings: DataSettings,
+) -> FilmSet:
+    """Every row of a manifest frame as one film set; split it with `FilmSet.take`.
+
+    Args:
+        frame: `path, sha256` and, where known, `label`.
+        root: folder the paths are relative to.
+        classes: class names; a label among none of them becomes −1.
+        image_size: side in pixels.
+        settings: how pixels are read.
+    """
+    files = [root / path for path in frame["path"]]
+    number = {name: index for index, name in enumerate(classes)}
+    labels = frame["label"] if "label" in frame else pd.Series([""] * len(frame))
+    return FilmSet(
+        store=FilmStore(files, (image_size, image_size), resize=settings.resize, bits=settings.bits),
+        indices=np.arange(len(frame)),
+        labels=np.array([number.get(label, -1) for label in labels], np.int64),
+        ids=frame["path"].to_numpy(str),
+        hashes=frame["sha256"].to_numpy(str),
+    )
+
+
+def read_films(films: FilmSet, reporter: Reporter = SILENT) -> None:
+    """Decode every film once before long work begins, so that a broken one is named now and not hours later.
+
+    Raises:
+        FilmError: a film cannot be read.
+    """
+    with reporter.task("read films", len(films)) as advance:
+        for start in range(0, len(films), 64):
+            rows = films.indices[start : start + 64]
+            films.store.get(rows)
+            advance(len(rows))
+
+
+def patients_of(frame: pd.DataFrame) -> np.ndarray | None:
+    """Patient ids ``[n]`` where the manifest has them, else None."""
+    return frame["patient"].to_numpy(str) if "patient" in frame else None
+
+
+def data_root(config: Config, stored: str | None) -> Path:
+    """Where the films of a stored manifest are; the phantom is made again if its cache was emptied.
+
+    Raises:
+        DataError: the folder is gone.
+    """
+    if config.data.path == PHANTOM:
+        return cached_phantom(**config.data.phantom.model_dump()).parent
+    root = Path(stored or config.data.path)
+    if not root.is_dir():
+        raise DataError(
+            f"the films of this run were under {root}, which is not there any more. "
+            "Put them back, or name films with --data PATH."
+        )
+    return root

@@ -1,0 +1,128 @@
+"""Explain: maps for selected films, and pictures of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cxrkeras.events import SILENT, Reporter
+from cxrkeras.maps import Maps
+from cxrkeras.render.overlay import caption, contact_sheet, save_overlay
+from cxrkeras.store import atomic_path, check_writable
+from cxrkeras.workflow.evidence import MapOptions, chosen_methods, ensure
+from cxrkeras.workflow.opened import OpenRun
+from cxrkeras.workflow.predictions import ensure_predictions
+from cxrkeras.workflow.selection import Selection
+
+SHEET_FILMS = 48
+
+
+def explain_selection(
+    opened: OpenRun,
+    epoch: int,
+    selection: Selection,
+    methods: str | None,
+    options: MapOptions,
+    *,
+    overlays: int = 100,
+    reporter: Reporter = SILENT,
+) -> pd.DataFrame:
+    """Make maps for the selected films, store them, and draw them.
+
+    Args:
+        opened: the run.
+        epoch: epoch of a stored checkpoint.
+        selection: the films.
+        methods: comma list, `all`, or None for what is affordable.
+        options: how the maps are made.
+        overlays: at most this many overlay pictures a method.
+        reporter: told of progress.
+
+    Returns:
+        A row a method: method, layer, grid, films, how many maps are degenerate or carry another status, and the
+        files written.
+    """
+    check_writable(selection.sink.path)
+    names = chosen_methods(methods, opened, epoch, selection, options, reporter)
+    all_maps = ensure(opened, epoch, selection, names, options, reporter)
+    ensure_predictions(opened, epoch, selection, reporter)
+    rows = []
+    for name in names:
+        maps = all_maps[name]
+        folder = selection.sink.overlays_path(epoch, pictures_name(name, options.target))
+        written = _draw(folder, maps, selection, epoch, overlays, reporter)
+        other = [status for status in maps.status if status not in ("ok", "degenerate")]
+        rows.append(
+            {
+                "method": name,
+                "layer": maps.layer,
+                "grid": f"{maps.grid[0]}×{maps.grid[1]}",
+                "n_maps": len(maps),
+                "n_degenerate": int((maps.status == "degenerate").sum()),
+                "other_status": ", ".join(f"{n} {s}" for s, n in pd.Series(other, dtype=str).value_counts().items()),
+                "overlays": written,
+                "maps": str(selection.sink.maps_path(epoch, selection.split, name, maps.parameters)),
+                "contact_sheet": str(folder / "contact_sheet.png"),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def pictures_name(method: str, target: str) -> str:
+    """Folder name of a method's pictures; maps of another target than the label stand apart."""
+    return method if target == "label" else f"{method}@{target}"
+
+
+def spread_over_classes(labels: np.ndarray, n: int) -> np.ndarray:
+    """Up to `n` positions that take the classes in turn, in order within each, int ``[≤ n]``."""
+    place = np.zeros(len(labels), int)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        place[members] = np.arange(len(members))
+    return np.lexsort((labels, place))[:n]
+
+
+def _draw(folder: Path, maps: Maps, selection: Selection, epoch: int, n: int, reporter: Reporter) -> int:
+    films = selection.films
+    names = [maps.classes[target] for target in maps.targets]
+    shown = maps.probabilities[np.arange(len(maps)), maps.targets]
+    drawn = spread_over_classes(films.labels, n)
+    if len(drawn) < len(films):
+        reporter.notice(f"{maps.method}: {len(drawn)} of {len(films)} overlays are drawn; --overlays N draws more.")
+    with reporter.task(f"draw {maps.method}", len(drawn) + 1) as advance:
+        for row in drawn:
+            pixels = films.store.get([films.indices[row]])[0]
+            with atomic_path(folder / f"{_flat_name(films.ids[row])}.png") as partial:
+                save_overlay(
+                    partial,
+                    pixels,
+                    maps.values[row],
+                    class_name=names[row],
+                    probability=float(shown[row]),
+                    method=maps.method,
+                    layer=maps.layer,
+                    epoch=epoch,
+                    status=str(maps.status[row]),
+                    title=str(films.ids[row]),
+                )
+            advance(1)
+        page = np.sort(spread_over_classes(films.labels, SHEET_FILMS))
+        page = page[np.argsort(films.labels[page], kind="stable")]
+        with atomic_path(folder / "contact_sheet.png") as partial:
+            contact_sheet(
+                partial,
+                list(films.store.get(films.indices[page])),
+                list(maps.values[page]),
+                [caption(names[row], float(shown[row])) for row in page],
+                title=f"{maps.method}, layer {maps.layer}, epoch {epoch}: {len(page)} of {len(films)} films",
+                statuses=[str(maps.status[row]) for row in page],
+            )
+        advance(1)
+    return len(drawn)
+
+
+def _flat_name(image: str) -> str:
+    """A film id as one file name; folders stay readable and distinct."""
+    return str(image).replace("%", "%25").replace("__", "%5F%5F").replace("/", "__")

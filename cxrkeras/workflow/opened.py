@@ -1,0 +1,147 @@
+"""A run opened for work: its classifier built once, its checkpoints loaded into it by epoch, its films read once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+
+from cxrkeras.config import Config
+from cxrkeras.data.filmset import FilmSet
+from cxrkeras.errors import CheckpointError, DataError
+from cxrkeras.models.backbones import backbone
+from cxrkeras.models.classifier import Classifier, build_classifier
+from cxrkeras.run import Run
+from cxrkeras.store import sha256_file
+from cxrkeras.workflow.dataset import data_root, film_set
+
+
+def precision_policy(mixed: bool) -> str:
+    """Keras dtype policy: float16 where a GPU makes it fast, bfloat16 elsewhere, float32 unless asked."""
+    if not mixed:
+        return "float32"
+    import tensorflow as tf
+
+    return "mixed_float16" if tf.config.list_physical_devices("GPU") else "mixed_bfloat16"
+
+
+def configured_classifier(config: Config, classes: Sequence[str], preprocessing: str | None, policy: str) -> Classifier:
+    """Build the classifier that a configuration describes, with fresh random weights."""
+    row = backbone(config.model.backbone)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        return build_classifier(
+            row,
+            tuple(classes),
+            config.model.image_size or row.size,
+            preprocessing=preprocessing,
+            dropout=config.model.dropout,
+            seed=config.training.seed,
+            allow_coarse=config.model.allow_coarse,
+        )
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+class OpenRun:
+    """A run with its classifier and films at hand.
+
+    Args:
+        run: a run directory.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.config = run.config
+        self.classes = run.classes
+        self.loaded: tuple[int, str] | None = None
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """The classifier; its weights are whatever `load` put there last."""
+        info = self.run.info
+        return configured_classifier(
+            self.config, self.classes, info.get("preprocessing"), info.get("precision", "float32")
+        )
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The manifest as split."""
+        return self.run.manifest()
+
+    @cached_property
+    def films(self) -> FilmSet:
+        """Every film of the manifest."""
+        root = data_root(self.config, self.run.info.get("data_root"))
+        return film_set(self.frame, root, self.classes, self.classifier.image_size, self.config.data)
+
+    def split(self, name: str) -> np.ndarray:
+        """Rows of the manifest in a split, int ``[n]``.
+
+        Raises:
+            DataError: the run has no such split.
+        """
+        rows = np.flatnonzero(self.frame["split"].to_numpy(str) == name)
+        if not len(rows):
+            known = ", ".join(sorted(set(self.frame["split"])))
+            raise DataError(f"run {self.run.name} has no films in split '{name}'. Expected one of: {known}.")
+        return rows
+
+    def load(self, epoch: int) -> str:
+        """Load a checkpoint into the classifier and return its SHA-256.
+
+        Raises:
+            CheckpointError: the file is broken, or not the one that training wrote.
+        """
+        file = self.run.checkpoint_path(epoch)
+        digest = checked_hash(self.run, epoch, file)
+        if self.loaded != (epoch, digest):
+            self.loaded = None
+            load_checkpoint(self.classifier, file)
+            self.loaded = epoch, digest
+        return digest
+
+
+def checked_hash(run: Run, epoch: int, file: Path) -> str:
+    """SHA-256 of a checkpoint, compared with what training noted.
+
+    Raises:
+        CheckpointError: the file was changed, cut short or cannot be read.
+    """
+    try:
+        digest = sha256_file(file)
+    except OSError as error:
+        raise CheckpointError(f"checkpoint {file} cannot be read ({error.strerror}). {_other_epochs(run)}") from error
+    noted = run.info.get("checkpoints", {}).get(str(epoch))
+    if noted and digest != noted:
+        raise CheckpointError(
+            f"checkpoint {file} is not the file that training wrote: expected SHA-256 {noted[:12]}…, received "
+            f"{digest[:12]}… ({file.stat().st_size} bytes). It was truncated or changed; restore it. "
+            f"{_other_epochs(run)}"
+        )
+    return digest
+
+
+def load_checkpoint(classifier: Classifier, file: Path) -> None:
+    """Fill the whole classifier, head included, from one of our checkpoints.
+
+    Raises:
+        CheckpointError: the file is broken or belongs to another classifier.
+    """
+    try:
+        classifier.model.load_weights(file)
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(
+            f"checkpoint {file} does not fit this run's classifier or is broken ({reason}). "
+            "Restore the file, or use another epoch."
+        ) from error
+
+
+def _other_epochs(run: Run) -> str:
+    return f"Stored epochs: {', '.join(map(str, run.epochs()))}."

@@ -1,0 +1,70 @@
+"""What a training would take, from a throughput measured here and now; writes nothing."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pandas as pd
+
+from cxrkeras.config import Config
+from cxrkeras.events import SILENT, Reporter
+from cxrkeras.models.classifier import Classifier
+from cxrkeras.training.routine import checkpoint_epochs
+from cxrkeras.workflow.dataset import configured_manifest
+from cxrkeras.workflow.opened import configured_classifier, precision_policy
+
+# A training step costs about three forwards: one forward, and twice that for the gradients.
+_STEP_IN_FORWARDS = 3.0
+
+
+def training_plan(config: Config, reporter: Reporter = SILENT) -> pd.DataFrame:
+    """Films, forwards, disk and minutes of a training, as a table `item, value`.
+
+    The minutes rest on forwards timed on this machine; compilation and reading films come on top.
+    """
+    manifest = configured_manifest(config.data, reporter)
+    for text in manifest.notices:
+        reporter.notice(text)
+    counts = manifest.frame["split"].value_counts()
+    train, val, test = (int(counts.get(name, 0)) for name in ("train", "val", "test"))
+    policy = precision_policy(config.training.mixed_precision)
+    classifier = configured_classifier(config, manifest.classes, config.model.preprocessing, policy)
+    with reporter.task("measure forward", 1) as advance:
+        seconds = seconds_per_film(classifier, config.training.batch_size)
+        advance(1)
+    first, second = config.training.epochs
+    checkpoints = checkpoint_epochs(config.training.epochs, config.training.checkpoint_every)
+    late = sum(epoch > first for epoch in checkpoints)
+    if config.training.augment:
+        stage1 = first * (train + val) + (len(checkpoints) - late) * test
+    else:
+        stage1 = (train + val + test) if first else 0
+    forwards = stage1 + second * val + late * test
+    steps = second * train
+    weights_mb = classifier.model.count_params() * 4 / 1e6
+    rows = {
+        "films (train / val / test)": f"{train} / {val} / {test}",
+        "classes": ", ".join(manifest.classes),
+        "backbone": f"{classifier.backbone.name} at {classifier.image_size} px, head grid "
+        f"{classifier.grid[0]}×{classifier.grid[1]}, {classifier.model.count_params() / 1e6:.1f} M weights",
+        "forwards": str(forwards),
+        "films through a training step": str(steps),
+        "milliseconds a forward (measured)": f"{1000 * seconds:.1f}",
+        "minutes, about": f"{seconds * (forwards + _STEP_IN_FORWARDS * steps) / 60:.1f}",
+        "checkpoints (epochs)": ", ".join(map(str, checkpoints)),
+        "disk in MB, about": f"{weights_mb * (len(checkpoints) + 2):.0f}",
+    }
+    return pd.DataFrame({"item": list(rows), "value": list(rows.values())})
+
+
+def seconds_per_film(classifier: Classifier, batch_size: int) -> float:
+    """Seconds a film of the compiled forward: the better of two timed batches after one to compile."""
+    size = classifier.image_size
+    films = np.random.default_rng(0).uniform(0, 255, (batch_size, size, size, 3)).astype("float32")
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        classifier.logits.predict_on_batch(films)
+        times.append(time.perf_counter() - start)
+    return min(times[1:]) / batch_size

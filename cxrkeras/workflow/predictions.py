@@ -1,0 +1,52 @@
+"""Predictions of one checkpoint for selected films: read where stored, computed where missing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from cxrkeras.errors import RunError
+from cxrkeras.events import SILENT, Reporter
+from cxrkeras.models.inference import forward
+from cxrkeras.tables import prediction_table, probability_columns
+from cxrkeras.workflow.opened import OpenRun
+from cxrkeras.workflow.selection import Selection
+
+
+def ensure_predictions(
+    opened: OpenRun, epoch: int, selection: Selection, reporter: Reporter = SILENT, *, store: bool = True
+) -> np.ndarray:
+    """Probabilities ``[n, n_classes]`` of the selected films at one checkpoint.
+
+    Only whole splits of the run are read from and written to its prediction tables; everything else is computed.
+    """
+    whole = selection.inside and len(selection) == int((opened.frame["split"] == selection.split).sum())
+    if selection.inside:
+        stored = opened.run.predictions(epoch, selection.split)
+        if stored is not None:
+            return _rows(stored, selection, opened.classes)
+    opened.load(epoch)
+    probabilities = forward(
+        opened.classifier.model, selection.films, opened.config.training.batch_size, reporter, "predict"
+    )
+    if store and (whole or not selection.inside):
+        selection.sink.write_predictions(epoch, selection.split, table_of(selection, probabilities, opened.classes))
+    return probabilities
+
+
+def table_of(selection: Selection, probabilities: np.ndarray, classes: tuple[str, ...]) -> pd.DataFrame:
+    """Predictions in the run's schema; an unknown label is empty."""
+    labels = selection.frame["label"] if "label" in selection.frame else [""] * len(selection)
+    more = {} if selection.patients is None else {"patient": selection.patients}
+    return prediction_table(selection.films.ids, labels, probabilities, classes, **more)
+
+
+def _rows(stored: pd.DataFrame, selection: Selection, classes: tuple[str, ...]) -> np.ndarray:
+    by_image = stored.set_index("image")
+    missing = [image for image in selection.films.ids if image not in by_image.index]
+    if missing:
+        raise RunError(
+            f"the stored predictions lack {len(missing)} films, first {missing[0]}. "
+            "Delete that predictions file; it will be made again."
+        )
+    return by_image.loc[list(selection.films.ids), probability_columns(classes)].to_numpy(np.float64)

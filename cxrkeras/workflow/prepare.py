@@ -1,0 +1,111 @@
+"""Everything that training checks and loads before a run directory is touched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cxrkeras.config import Config
+from cxrkeras.data.filmset import FilmSet
+from cxrkeras.errors import DataError, WeightsError
+from cxrkeras.events import SILENT, Reporter
+from cxrkeras.models.backbones import backbone
+from cxrkeras.models.classifier import Classifier
+from cxrkeras.models.weights import (
+    WeightSource,
+    load_file,
+    load_imagenet,
+    parse_weights,
+    source_preprocessing,
+    weights_hash,
+)
+from cxrkeras.run import Run
+from cxrkeras.workflow.dataset import configured_manifest, film_set, hashed_frame
+from cxrkeras.workflow.opened import configured_classifier, precision_policy
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that was checked before a run directory is touched."""
+
+    classifier: Classifier
+    frame: pd.DataFrame
+    films: FilmSet
+    facts: dict[str, Any]
+    precision: str
+
+    def split(self, name: str) -> FilmSet:
+        """The films of one split.
+
+        Raises:
+            DataError: there are none.
+        """
+        rows = np.flatnonzero(self.frame["split"].to_numpy(str) == name)
+        if not len(rows):
+            raise DataError(f"no films in split '{name}'. Expected train, val and test films.")
+        return self.films.take(rows)
+
+
+def prepare(config: Config, reporter: Reporter = SILENT) -> Prepared:
+    """Read the films, build the classifier and load its first weights; write nothing."""
+    source = parse_weights(config.model.weights)
+    origin = _source_run(source, config)
+    manifest = configured_manifest(config.data, reporter)
+    for text in manifest.notices:
+        reporter.notice(text)
+    row = backbone(config.model.backbone)
+    mode = config.model.preprocessing
+    if mode is None and origin is not None:
+        mode = origin.info["preprocessing"]
+    mode = source_preprocessing(source, row, mode)
+    policy = precision_policy(config.training.mixed_precision)
+    classifier = configured_classifier(config, manifest.classes, mode, policy)
+    digest = _load_first_weights(classifier, source, origin)
+    frame = hashed_frame(manifest.frame, manifest.root, reporter)
+    _notice_identical(frame, reporter)
+    films = film_set(frame, manifest.root, manifest.classes, classifier.image_size, config.data)
+    facts = {
+        "classes": list(manifest.classes),
+        "data_root": str(manifest.root.resolve()),
+        "preprocessing": mode,
+        "precision": policy,
+        "weights": {"source": config.model.weights, "sha256": digest},
+        "batch_norm": config.batch_norm,
+        "notices": list(manifest.notices),
+    }
+    return Prepared(classifier, frame, films, facts, policy)
+
+
+def _source_run(source: WeightSource, config: Config) -> Run | None:
+    if source.kind != "run":
+        return None
+    origin = Run.open(source.value)
+    theirs = origin.config.model.backbone
+    if theirs != config.model.backbone:
+        raise WeightsError(
+            f"run {origin.name} trained {theirs}, which does not fit {config.model.backbone}. "
+            f"Use --backbone {theirs}, or another weight source."
+        )
+    return origin
+
+
+def _load_first_weights(classifier: Classifier, source: WeightSource, origin: Run | None) -> str:
+    if origin is not None:
+        return load_file(classifier, origin.checkpoint_path(origin.resolve_epoch(source.epoch)))
+    if source.kind == "file":
+        return load_file(classifier, source.value)
+    if source.kind == "imagenet":
+        return load_imagenet(classifier)
+    return weights_hash(classifier)
+
+
+def _notice_identical(frame: pd.DataFrame, reporter: Reporter) -> None:
+    crossing = frame.groupby("sha256")["split"].nunique()
+    if (crossing > 1).any():
+        reporter.notice(
+            f"{int((crossing > 1).sum())} films stand byte for byte in more than one split: "
+            "`cxrkeras data check` names them."
+        )

@@ -1,0 +1,195 @@
+"""Which films a command works on, and which directory takes its results.
+
+A split of the run, a manifest from outside, or loose images; results go into the run unless another place is named.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cxrkeras.data.filmset import FilmSet
+from cxrkeras.data.images import FILM_SUFFIXES
+from cxrkeras.data.manifest import read_manifest
+from cxrkeras.data.splits import limited_rows
+from cxrkeras.errors import DataError, UsageError
+from cxrkeras.events import SILENT, Reporter
+from cxrkeras.run import Run
+from cxrkeras.store import key8
+from cxrkeras.workflow.dataset import film_set, hashed_frame, patients_of
+from cxrkeras.workflow.opened import OpenRun
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Films to work on.
+
+    Attributes:
+        films: pixels, labels (−1 unknown), ids and hashes.
+        frame: the manifest's rows, one per film.
+        split: name under which results are stored.
+        sink: directory, laid out like a run, that takes the results.
+        inside: the films belong to the run.
+    """
+
+    films: FilmSet
+    frame: pd.DataFrame
+    split: str
+    sink: Run
+    inside: bool
+
+    def __len__(self) -> int:
+        return len(self.films)
+
+    def take(self, rows: np.ndarray) -> Selection:
+        """The films at these positions."""
+        return replace(self, films=self.films.take(rows), frame=self.frame.iloc[rows].reset_index(drop=True))
+
+    @property
+    def patients(self) -> np.ndarray | None:
+        """Patient ids, where known."""
+        return patients_of(self.frame)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether every film's label is a class of the run."""
+        return bool((self.films.labels >= 0).all())
+
+
+def select(
+    opened: OpenRun,
+    *,
+    data: str | Path | None = None,
+    image: Sequence[str | Path] = (),
+    split: str | None = None,
+    limit: int | None = None,
+    split_column: str | None = None,
+    label_column: str | None = None,
+    patient_column: str | None = None,
+    map_class: Sequence[tuple[str, str]] = (),
+    out: Path | None = None,
+    reporter: Reporter = SILENT,
+) -> Selection:
+    """The films a command names: loose images, a manifest from outside, or a split of the run (default `test`).
+
+    Args:
+        opened: the run.
+        data: folder or CSV from outside the run.
+        image: film files or folders of films; their labels are unknown.
+        split: split to take; with `data`, None takes all films.
+        limit: at most this many films a class.
+        split_column, label_column, patient_column: columns of `data` when named otherwise.
+        map_class: labels of `data` as (theirs, ours).
+        out: directory for the results; None: the run, for outside films `outside/` in it.
+        reporter: told of progress.
+
+    Raises:
+        UsageError: both `data` and `image`, or options that would be ignored.
+        DataError: the films cannot be used.
+    """
+    if image and (data or split or limit):
+        raise UsageError("--image names the films itself: leave out --data, --split and --limit.")
+    if not data and (split_column or label_column or patient_column or map_class):
+        raise UsageError("column names and --map-class describe --data, which was not given.")
+    if image:
+        return loose_images(opened, image, out=out, reporter=reporter)
+    if data is None:
+        return run_split(opened, split or "test", limit, out)
+    columns = Columns(split_column, label_column, patient_column, dict(map_class))
+    return outside_manifest(opened, data, columns, split=split, limit=limit, out=out, reporter=reporter)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """How an outside manifest is read: column names, and its labels in the run's words."""
+
+    split: str | None = None
+    label: str | None = None
+    patient: str | None = None
+    renamed: Mapping[str, str] | None = None
+
+
+def run_split(opened: OpenRun, split: str, limit: int | None = None, out: Path | None = None) -> Selection:
+    """Films of one of the run's splits, at most `limit` a class."""
+    rows = opened.split(split)
+    if limit is not None:
+        rows = rows[limited_rows(opened.frame.iloc[rows], limit, opened.config.data.seed)]
+    frame = opened.frame.iloc[rows].reset_index(drop=True)
+    return Selection(opened.films.take(rows), frame, split, Run(out) if out else opened.run, inside=True)
+
+
+def outside_manifest(
+    opened: OpenRun,
+    data: str | Path,
+    columns: Columns,
+    *,
+    split: str | None = None,
+    limit: int | None = None,
+    out: Path | None = None,
+    reporter: Reporter = SILENT,
+) -> Selection:
+    """Films of a manifest from outside the run; with `split` only those, else all.
+
+    Raises:
+        DataError: the manifest cannot be used, or has labels that are no class of the run.
+    """
+    manifest = read_manifest(
+        data,
+        split_column=columns.split,
+        label_column=columns.label,
+        patient_column=columns.patient,
+        one_class=True,
+    )
+    renamed = dict(columns.renamed or {})
+    frame = manifest.frame.assign(label=manifest.frame["label"].replace(renamed))
+    strange = sorted(set(frame["label"]) - set(opened.classes))
+    if strange:
+        raise DataError(
+            f"{data} has labels that are no class of run {opened.run.name}: {', '.join(strange)}. "
+            f"Expected {', '.join(opened.classes)}. Rename them with --map-class {strange[0]}={opened.classes[0]}."
+        )
+    if split is not None:
+        known = sorted(set(frame["split"])) if "split" in frame else []
+        frame = frame[frame["split"] == split] if split in known else frame.iloc[:0]
+        if frame.empty:
+            raise DataError(f"{data} has no films in split '{split}'. Known splits: {', '.join(known) or 'none'}.")
+    if limit is not None:
+        frame = frame.iloc[limited_rows(frame, limit, opened.config.data.seed)]
+    frame = hashed_frame(frame.reset_index(drop=True), manifest.root, reporter)
+    return _outside(opened, frame, manifest.root, Path(data), out)
+
+
+def loose_images(
+    opened: OpenRun, paths: Sequence[str | Path], *, out: Path | None = None, reporter: Reporter = SILENT
+) -> Selection:
+    """Single film files and all films below folders; their labels are unknown.
+
+    Raises:
+        DataError: a path does not exist, or a folder holds no films.
+    """
+    files: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in FILM_SUFFIXES)
+            if not found:
+                raise DataError(f"folder {path} holds no films. Expected files ending in {', '.join(FILM_SUFFIXES)}.")
+            files += found
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise DataError(f"image {path} does not exist. Expected a film file or a folder of films.")
+    files = list(dict.fromkeys(file.resolve() for file in files))
+    root = Path(os.path.commonpath([str(file.parent) for file in files]))
+    frame = pd.DataFrame({"path": [file.relative_to(root).as_posix() for file in files]})
+    return _outside(opened, hashed_frame(frame, root, reporter), root, root, out)
+
+
+def _outside(opened: OpenRun, frame: pd.DataFrame, root: Path, origin: Path, out: Path | None) -> Selection:
+    films = film_set(frame, root, opened.classes, opened.classifier.image_size, opened.config.data)
+    folder = out or opened.run.path / "outside" / f"{origin.stem}-{key8(str(root.resolve()))}"
+    return Selection(films, frame, "all", Run(folder), inside=False)

@@ -1,0 +1,265 @@
+"""Train: from a configuration to a complete run directory, or on from where it stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cxrkeras.config import PHANTOM, Config, flat_overrides, load_config
+from cxrkeras.data.filmset import FilmSet
+from cxrkeras.data.pipeline import film_batches
+from cxrkeras.errors import DataError, RunError
+from cxrkeras.events import SILENT, Reporter
+from cxrkeras.models.backbones import backbone
+from cxrkeras.run import Run, all_runs, fresh_name, resolve_path
+from cxrkeras.store import atomic_path, exclusive, sha256_file
+from cxrkeras.tables import HISTORY_COLUMNS, prediction_table
+from cxrkeras.training.batch_norm import CALIBRATION_FILMS, calibrate_batch_norm
+from cxrkeras.training.routine import EpochRecord, Progress, train_two_stages
+from cxrkeras.workflow.dataset import data_root, patients_of, read_films
+from cxrkeras.workflow.opened import OpenRun
+from cxrkeras.workflow.prepare import Prepared, prepare
+
+
+def train(
+    config: str | Path | Config | None = None,
+    *,
+    data: str | Path | None = None,
+    run: str | Path | None = None,
+    resume: bool = False,
+    reporter: Reporter = SILENT,
+    **settings: Any,
+) -> Run:
+    """Train a classifier in two stages and return its run.
+
+    Args:
+        config: name of a shipped configuration, a YAML file, a `Config`, or None: the phantom configuration without
+            `data`, the papers' defaults with it.
+        data: folder or CSV of films.
+        run: name under `./artifacts` or path of the run directory; None makes a fresh one.
+        resume: go on with an unfinished run; without `run`, the newest one with this configuration.
+        reporter: told of progress.
+        **settings: single settings by name (`backbone="ResNet50V2"`, `epochs=(2, 2)`, `seed=1`, …).
+
+    Raises:
+        CxrKerasError: anything wrong with configuration, films, weights or the run directory, before the first epoch.
+
+    Example:
+        >>> run = train("phantom", epochs=(1, 1))  # doctest: +SKIP
+    """
+    given = config is not None or data is not None or any(value is not None for value in settings.values())
+    wanted = resolved_config(config, data, settings)
+    if resume:
+        unfinished = find_unfinished(run, wanted if given else None)
+        if unfinished is not None:
+            return _continue(unfinished, reporter)
+        reporter.notice(f"no run at {resolve_path(run)} yet: starting it." if run else "")
+    return _start(wanted, run, reporter)
+
+
+def resolved_config(config: str | Path | Config | None, data: str | Path | None, settings: dict[str, Any]) -> Config:
+    """The configuration with every default that depends on another one filled in, and absolute paths.
+
+    Raises:
+        ConfigError: a name, file or value that cannot be used.
+    """
+    overrides = flat_overrides(data=data, **settings)
+    if isinstance(config, Config):
+        base = config
+    elif config is None and data is None:
+        base = load_config("phantom", overrides)
+    else:
+        base = load_config(config, overrides)
+    weights = base.model.weights
+    if Path(weights).expanduser().is_file():
+        weights = str(Path(weights).expanduser().resolve())
+    path = base.data.path
+    return base.model_copy(
+        update={
+            "data": base.data.model_copy(
+                update={"path": path if path == PHANTOM else str(Path(path).expanduser().resolve())}
+            ),
+            "model": base.model.model_copy(
+                update={
+                    "backbone": backbone(base.model.backbone).name,
+                    "weights": weights,
+                    "image_size": base.model.image_size or backbone(base.model.backbone).size,
+                }
+            ),
+            "training": base.training.model_copy(update={"batch_norm": base.batch_norm}),
+        }
+    )
+
+
+def find_unfinished(run: str | Path | None, wanted: Config | None) -> Run | None:
+    """The run to resume: the named one, or the newest unfinished one with this configuration.
+
+    Returns:
+        None when a run was named that does not exist yet.
+
+    Raises:
+        RunError: it is finished, has another configuration, or there is none.
+    """
+    if run is not None:
+        path = resolve_path(run)
+        if not (path / "run.json").is_file():
+            return None
+        named = Run(path)
+        if named.state != "running":
+            raise RunError(f"{path} is {named.state}; nothing is left to resume. Choose another --run to train again.")
+        if wanted is not None and named.config != wanted:
+            raise RunError(
+                f"{path} was started with other settings: {_differences(named.config, wanted)}. "
+                "Repeat the same command with --resume, or give only --run and --resume."
+            )
+        return named
+    unfinished = [known for known in all_runs() if known.state == "running"]
+    fitting = [known for known in unfinished if wanted is None or known.config == wanted]
+    if fitting:
+        return fitting[0]
+    if unfinished:
+        raise RunError(
+            f"no unfinished run has these settings; the newest, {unfinished[0].path}, differs: "
+            f"{_differences(unfinished[0].config, wanted)}. Repeat the same command, or name it with --run."
+        )
+    raise RunError("no unfinished run under ./artifacts to resume. Leave --resume out to start one.")
+
+
+def _differences(stored: Config, wanted: Config) -> str:
+    told = []
+    for section, fields in stored.model_dump().items():
+        for name, value in fields.items():
+            other = wanted.model_dump()[section][name]
+            if other != value:
+                told.append(f"{section}.{name} stored {value!r}, received {other!r}")
+    return "; ".join(told)
+
+
+def _start(config: Config, run: str | Path | None, reporter: Reporter) -> Run:
+    if run is not None:
+        Run.check_free(resolve_path(run))
+    _set_determinism(config)
+    if config.training.batch_norm == "calibrate":
+        reporter.notice(
+            "batch_norm: calibrate — BatchNorm statistics are set once from "
+            f"{CALIBRATION_FILMS} training films, then kept (the default for random weights)."
+        )
+    prepared = prepare(config, reporter)
+    read_films(prepared.films, reporter)
+    stem = f"{Path(config.data.path).stem}-{config.model.backbone}"
+    made = Run.create(resolve_path(run) if run is not None else fresh_name(stem), config)
+    with exclusive(made.path):
+        made.write_manifest(prepared.frame)
+        made.update_info(**prepared.facts, checkpoints={})
+        _calibrate(prepared, config)
+        _fit(made, config, prepared, None, reporter)
+    return made
+
+
+def _continue(run: Run, reporter: Reporter) -> Run:
+    config = run.config
+    _set_determinism(config)
+    with exclusive(run.path):
+        stored = run.read_resume()
+        reporter.notice(f"resuming {run.path} after epoch {stored[1]['epoch'] if stored else 0}.")
+        if stored is None:
+            prepared = prepare(config, reporter)
+            read_films(prepared.films, reporter)
+            run.write_manifest(prepared.frame)
+            run.update_info(**prepared.facts, checkpoints={})
+            _calibrate(prepared, config)
+            _fit(run, config, prepared, None, reporter)
+            return run
+        arrays, facts = stored
+        opened = OpenRun(run)
+        _check_unchanged(opened, reporter)
+        opened.load(facts["epoch"])
+        prepared = Prepared(opened.classifier, opened.frame, opened.films, {}, run.info["precision"])
+        read_films(prepared.films, reporter)
+        _fit(run, config, prepared, Progress(facts["epoch"], arrays), reporter)
+    return run
+
+
+def _check_unchanged(opened: OpenRun, reporter: Reporter) -> None:
+    root = data_root(opened.config, opened.run.info.get("data_root"))
+    paths, noted = opened.frame["path"], opened.frame["sha256"]
+    with reporter.task("check films", len(paths)) as advance:
+        for path, digest in zip(paths, noted, strict=True):
+            file = root / path
+            if not file.is_file() or sha256_file(file) != digest:
+                raise DataError(f"film {file} is not the one this run was started with. Restore it, or train anew.")
+            advance(1)
+
+
+def _set_determinism(config: Config) -> None:
+    if config.training.deterministic:
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+
+
+def _calibrate(prepared: Prepared, config: Config) -> None:
+    if config.training.batch_norm != "calibrate":
+        return
+    films = prepared.split("train")
+    rng = np.random.default_rng([config.training.seed, CALIBRATION_FILMS])
+    rows = np.sort(rng.permutation(len(films))[:CALIBRATION_FILMS])
+    batch = film_batches(films.store, films.indices[rows], films.labels[rows], batch_size=len(rows))
+    pixels, _, _ = next(iter(batch))
+    calibrate_batch_norm(prepared.classifier, pixels)
+
+
+def _fit(run: Run, config: Config, prepared: Prepared, resume: Progress | None, reporter: Reporter) -> None:
+    recorder = _Recorder(run, prepared, resume.epoch if resume else 0)
+    train_two_stages(
+        prepared.classifier,
+        prepared.split("train"),
+        prepared.split("val"),
+        config.training,
+        config.training.batch_norm,
+        recorder,
+        resume=resume,
+        reporter=reporter,
+    )
+    run.update_info(state="complete")
+    run.remove_resume()
+
+
+class _Recorder:
+    """Writes what the routine hands over. A checkpoint's state comes last: until then the older one stands."""
+
+    def __init__(self, run: Run, prepared: Prepared, done: int) -> None:
+        self._run, self._prepared = run, prepared
+        self._test = prepared.split("test")
+        self._history = run.history()
+        self._history = self._history[self._history["epoch"] <= done]
+
+    def epoch(self, record: EpochRecord, probabilities: np.ndarray) -> None:
+        row = pd.DataFrame([dataclasses.asdict(record)], columns=HISTORY_COLUMNS)
+        self._history = row if self._history.empty else pd.concat([self._history, row], ignore_index=True)
+        self._run.write_history(self._history)
+        self._write_predictions(record.epoch, "val", probabilities)
+
+    def checkpoint(
+        self, epoch: int, optimizer: dict[str, np.ndarray], predict: Callable[[FilmSet], np.ndarray]
+    ) -> None:
+        file = self._run.checkpoint_path(epoch)
+        with atomic_path(file) as partial:
+            self._prepared.classifier.model.save_weights(partial)
+        known = self._run.info.get("checkpoints", {})
+        self._run.update_info(checkpoints={**known, str(epoch): sha256_file(file)})
+        self._write_predictions(epoch, "test", predict(self._test))
+        self._run.write_resume(optimizer, {"epoch": epoch})
+
+    def _write_predictions(self, epoch: int, split: str, probabilities: np.ndarray) -> None:
+        rows = self._prepared.frame[self._prepared.frame["split"] == split]
+        patients = patients_of(rows)
+        more = {} if patients is None else {"patient": patients}
+        classes = self._prepared.classifier.classes
+        table = prediction_table(rows["path"], rows["label"], probabilities, classes, **more)
+        self._run.write_predictions(epoch, split, table)
