@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import click
-
 from cxrkeras_cli.output import format_option, print_table, reporter
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-
 from cxrkeras_cli.options import data_options, open_run, run_option, selection_options
 from cxrkeras_cli.output import format_option, print_table, reporter
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-
 from cxrkeras_cli.options import data_options, map_options, open_run, run_option, selection_options
 from cxrkeras_cli.output import format_option, print_table, reporter
 
@@ -19,7 +18,10 @@ from cxrkeras_cli.output import format_option, print_table, reporter
     help="Which class is explained. Default: the film's label; for --image, the predicted class.",
 )  # fmt: skip
 @click.option(
-    "--image", multiple=True, metavar="FILE|DIR", help="Films from outside the run, no manifest needed; may be repeated."
+    "--image",
+    multiple=True,
+    metavar="FILE|DIR",
+    help="Films from outside the run, without labels; may be repeated.",
 )
 @data_options
 @selection_options
@@ -51,8 +53,6 @@ def explain(ctx: click.Context, run: str | None, epoch: str, form: str, out: Pat
     opened = OpenRun(open_run(run, show))
     number = opened.run.resolve_epoch(epoch)
     selection = select(opened, out=out, reporter=show, **options)
-    wanted = make_options(
-        opened, selection, target=target, layer=layer, engine=engine, max_channels=channels
-    )
+    wanted = make_options(opened, selection, target=target, layer=layer, engine=engine, max_channels=channels)
     table = explain_selection(opened, number, selection, method, wanted, overlays=pictures, reporter=show)
     print_table(table, form, title=f"{opened.run.name}, epoch {number}, {len(selection)} films")

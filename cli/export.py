@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import click
-
 from cxrkeras_cli.options import open_run, run_option
 from cxrkeras_cli.output import reporter
 

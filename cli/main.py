@@ -1,4 +1,4 @@
-"""`cxrkeras`: the group, its lazily imported commands, and the one place where errors become a line and an exit code."""
+"""`cxrkeras`: the group, its lazily imported commands, and where errors become one line and an exit code."""
 
 from __future__ import annotations
 

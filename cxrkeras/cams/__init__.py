@@ -1,0 +1,63 @@
+"""Class activation maps: one traced forward serves every method; importing this package loads no TensorFlow.
+
+The public names are resolved on first use, so that `cams.registry` stays importable by the command line.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from cxrkeras.cams.registry import METHODS, Method, method_names, scorecam_forwards
+
+if TYPE_CHECKING:
+    from cxrkeras.cams.engine import Explainer, explain_all
+    from cxrkeras.cams.results import Explanation, MethodResult
+    from cxrkeras.cams.visualization import (
+        EigenCAM,
+        GradCAM,
+        GradCAMPlusPlus,
+        LayerCAM,
+        MSGradCAMPlusPlus,
+        ScoreCAM,
+    )
+
+_HOMES = {
+    "Explainer": "engine",
+    "explain_all": "engine",
+    "Explanation": "results",
+    "MethodResult": "results",
+    "EigenCAM": "visualization",
+    "GradCAM": "visualization",
+    "GradCAMPlusPlus": "visualization",
+    "LayerCAM": "visualization",
+    "MSGradCAMPlusPlus": "visualization",
+    "ScoreCAM": "visualization",
+}
+
+__all__ = [
+    "METHODS",
+    "EigenCAM",
+    "Explainer",
+    "Explanation",
+    "GradCAM",
+    "GradCAMPlusPlus",
+    "LayerCAM",
+    "MSGradCAMPlusPlus",
+    "Method",
+    "MethodResult",
+    "ScoreCAM",
+    "explain_all",
+    "method_names",
+    "scorecam_forwards",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

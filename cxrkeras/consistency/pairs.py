@@ -15,7 +15,7 @@ from scipy.spatial.distance import cdist, pdist, squareform
 from cxrkeras.consistency.emphasis import EmphasisedMaps
 from cxrkeras.consistency.gold import GoldList
 
-TILE_ROWS = 1024
+TILE_ROWS = 256
 TILE_BYTES = 64 * 2**20
 
 

@@ -23,6 +23,7 @@ from cxrkeras.events import SILENT, Reporter
 from cxrkeras.store import sha256_file
 
 SMALL_CLASS = 10
+_SHOWN = 5
 _THREADS = min(8, os.cpu_count() or 1)
 
 
@@ -106,6 +107,21 @@ def check_data(
         notices=manifest.notices,
         source=manifest.source,
     )
+
+
+def findings_table(report: DataReport) -> pd.DataFrame:
+    """The findings for reading: `level, kind, n_films, message, films`; `films` names the first five."""
+    rows = [
+        {
+            "level": finding.level,
+            "kind": finding.kind,
+            "n_films": len(finding.films),
+            "message": finding.message,
+            "films": ", ".join(finding.films[:_SHOWN]) + (", …" if len(finding.films) > _SHOWN else ""),
+        }
+        for finding in report.findings
+    ]
+    return pd.DataFrame(rows, columns=["level", "kind", "n_films", "message", "films"])
 
 
 def film_counts(frame: pd.DataFrame) -> pd.DataFrame:

@@ -83,20 +83,21 @@ class FilmStore:
             return self._kept[wanted]
         numbers, places = np.unique(wanted, return_inverse=True)
         films = np.empty((len(numbers), *self.size), dtype=np.float32)
-        self._decode(numbers, films, np.arange(len(numbers)))
+        self._decode(numbers, films)
+        self._decoded[numbers] = True
         return films[places]
 
     def preload(self, indices: Sequence[int] | np.ndarray) -> None:
-        """Decode the films that are not in memory yet; does nothing for a store that keeps none.
+        """Decode every film that was not decoded before, and keep it if the store keeps films.
+
+        A store that keeps none decodes them here too, once: a broken film is then named before hours of work.
 
         Raises:
             FilmError: a film cannot be read.
         """
-        if self._kept is None:
-            return
         wanted = np.unique(self._checked(indices))
         missing = wanted[~self._decoded[wanted]]
-        self._decode(missing, self._kept, missing)
+        self._decode(missing, None)
         self._decoded[missing] = True
 
     def _checked(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -108,19 +109,23 @@ class FilmStore:
             )
         return numbers
 
-    def _decode(self, numbers: np.ndarray, target: np.ndarray, rows: np.ndarray) -> None:
-        if not len(numbers):
-            return
+    def _decode(self, numbers: np.ndarray, films: np.ndarray | None) -> None:
+        """Decode into `films` ``[len(numbers), H, W]``, or into the kept films where there are any."""
 
-        def decode(number: int, row: int) -> None:
-            target[row] = decode_film(self.files[number], self.size, self.resize, self.bits)
+        def decode(place: int) -> None:
+            film = decode_film(self.files[numbers[place]], self.size, self.resize, self.bits)
+            if films is not None:
+                films[place] = film
+            elif self._kept is not None:
+                self._kept[numbers[place]] = film
 
-        if len(numbers) == 1:
-            decode(numbers[0], rows[0])
+        if len(numbers) < 2:
+            for place in range(len(numbers)):
+                decode(place)
             return
         with ThreadPoolExecutor(_THREADS) as pool:
             try:
-                list(pool.map(decode, numbers, rows))
+                list(pool.map(decode, range(len(numbers))))
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise

@@ -68,6 +68,7 @@ def read_manifest(
     split_column: str | None = None,
     label_column: str | None = None,
     patient_column: str | None = None,
+    one_class: bool = False,
 ) -> Manifest:
     """Read the films of a folder or of a CSV table.
 
@@ -82,6 +83,7 @@ def read_manifest(
         label_column: column that names the class, instead of `label` or `class`.
         patient_column: column that names the patient, instead of the aliases. A column that another one displaces
             from `label`, `patient` or `split` is kept as `original_<name>`.
+        one_class: accept films of a single class, which can be evaluated and explained but not trained on.
 
     Returns:
         The manifest, splits as the user gave them.
@@ -101,18 +103,18 @@ def read_manifest(
     if source.is_dir():
         table = next((source / name for name in TABLE_NAMES if (source / name).is_file()), None)
         if table is None:
-            return _manifest_of_folders(source, columns)
+            return _manifest_of_folders(source, columns, one_class)
         source = table
     frame, root, notices = films_of_table(source, columns)
-    return _manifest(frame, root, notices, str(source))
+    return _manifest(frame, root, notices, str(source), one_class=one_class)
 
 
 def manifest_from_frame(frame: pd.DataFrame, root: str | os.PathLike[str]) -> Manifest:
     """Rebuild a manifest from a stored table, for example a run's.
 
     Args:
-        frame: `path`, `label` and further columns; `patient` and `split` where known. Neither names nor folders
-            are asked for anything else, and no film has to exist.
+        frame: `path`, `label` and further columns; `patient` and `split` where known. File names are not asked for
+            patients, no film has to exist, and one class is enough.
         root: folder that the paths are relative to.
 
     Raises:
@@ -124,7 +126,7 @@ def manifest_from_frame(frame: pd.DataFrame, root: str | os.PathLike[str]) -> Ma
             f"a stored manifest needs the columns path and label. Missing: {', '.join(missing)}; received "
             f"{', '.join(map(str, frame.columns))}. Use the run's manifest.csv."
         )
-    return _manifest(frame, Path(root).expanduser().absolute(), [], "stored table", names=False)
+    return _manifest(frame, Path(root).expanduser().absolute(), [], "stored table", one_class=True, names=False)
 
 
 def split_name(word: str) -> str | None:
@@ -132,7 +134,7 @@ def split_name(word: str) -> str | None:
     return _SPLIT_NAMES.get(word.strip().lower())
 
 
-def _manifest_of_folders(folder: Path, columns: dict[str, str | None]) -> Manifest:
+def _manifest_of_folders(folder: Path, columns: dict[str, str | None], one_class: bool) -> Manifest:
     named = [f"{name}_column" for name, column in columns.items() if column]
     if named:
         raise DataError(
@@ -141,17 +143,19 @@ def _manifest_of_folders(folder: Path, columns: dict[str, str | None]) -> Manife
         )
     frame, notices = films_of_folders(folder, split_name)
     kind = "split folders" if "split" in frame else "class folders"
-    return _manifest(frame, folder, notices, f"{kind} in {folder}")
+    return _manifest(frame, folder, notices, f"{kind} in {folder}", one_class=one_class)
 
 
-def _manifest(frame: pd.DataFrame, root: Path, notices: list[str], source: str, names: bool = True) -> Manifest:
+def _manifest(
+    frame: pd.DataFrame, root: Path, notices: list[str], source: str, *, one_class: bool, names: bool = True
+) -> Manifest:
     frame = frame.copy()
     for column in {"path", "label", "patient", "split"} & set(frame.columns):
         frame[column] = frame[column].astype("str").fillna("")
         if column != "path":
             frame[column] = frame[column].str.strip()
     _check_ids(frame["path"], source)
-    classes = _checked_classes(frame, source)
+    classes = _checked_classes(frame, source, one_class)
     if "split" in frame:
         frame["split"] = _checked_splits(frame, source)
     if "patient" not in frame and names:
@@ -186,7 +190,7 @@ def _check_ids(paths: pd.Series, source: str) -> None:
         )
 
 
-def _checked_classes(frame: pd.DataFrame, source: str) -> tuple[str, ...]:
+def _checked_classes(frame: pd.DataFrame, source: str, one_class: bool) -> tuple[str, ...]:
     without = frame["path"][frame["label"].eq("")]
     if len(without):
         raise DataError(
@@ -194,7 +198,7 @@ def _checked_classes(frame: pd.DataFrame, source: str) -> tuple[str, ...]:
             "Expected a class name for every film; fill them in or take the rows out."
         )
     classes = tuple(sorted(set(frame["label"])))
-    if len(classes) == 1:
+    if len(classes) == 1 and not one_class:
         raise DataError(
             f"{source} has one class only, '{classes[0]}'. Expected at least two; add films of another class, "
             "or name the column that separates them with --label-column."

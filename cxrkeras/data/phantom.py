@@ -28,7 +28,7 @@ SHORTCUTS = ("tag", "exposure", "sex")
 COLUMNS = ("path", "label", "patient", "split", "sex", "mask", "box_x", "box_y", "box_w", "box_h", "shortcut")
 
 # Part of the cache key: raise it with every change of a pixel.
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 
 FILMS_PER_PATIENT = (1, 3)
 TAG_CORNER = 0.05  # of the side, from the left and from the top
@@ -57,6 +57,8 @@ class PhantomOptions:
                 f"the phantom has {', '.join(CLASSES)}. Expected classes from 2 to {len(CLASSES)}, "
                 f"received {self.classes}; the first ones in this order are used."
             )
+        if self.seed < 0:
+            raise UsageError(f"a seed counts from 0. Expected 0 or more, received {self.seed}.")
         if self.size < MIN_SIZE:
             raise UsageError(
                 f"ribs and small lesions vanish on small films. Expected a size of {MIN_SIZE} px or more, "

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from cxrkeras.data.phantom_texture import TEXTURE_SIDE, sample, smooth_noise, vessel_tree
+
 # How far apart films of one class are: wide enough that the grey level of a place says little about the label.
 POSE_ROTATION = 7.0  # degrees, either way
 POSE_SHIFT = 0.10  # half film widths, either way
 POSE_SCALE = (0.88, 1.08)
 _SOFT_EDGE = 0.014
-_TEXTURE_SIDE = 160
 _HAZE_SIDE = 40
 # Uneven aeration of any film, in attenuation: as large as a lobe's mean density, so that it hides it from a linear eye.
 HAZE_DENSITY = 0.07
-_TEXTURE_REACH = 1.3
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ def draw_anatomy(rng: np.random.Generator) -> Anatomy:
         thickness=rng.uniform(0.85, 1.10),
         breast=(rng.uniform(0.10, 0.22), rng.uniform(0.38, 0.48), rng.uniform(0.22, 0.32)),
         gas=rng.uniform(-0.10, 0.12),
-        tissue=smooth_noise(rng, _TEXTURE_SIDE, 14.0),
-        vessels=_vessel_tree(rng),
+        tissue=smooth_noise(rng, TEXTURE_SIDE, 14.0),
+        vessels=vessel_tree(rng),
     )
 
 
@@ -231,20 +231,6 @@ def lung_point(anatomy: Anatomy, pose: Pose, side: int, across: float, down: flo
     return sign * float(inner[0] + across * (outer[0] - inner[0])), float(y)
 
 
-def smooth_noise(rng: np.random.Generator, side: int, wavelength: float) -> np.ndarray:
-    """Gaussian noise of unit deviation, smooth at `wavelength` grid cells, ``[side, side]``."""
-    noise = ndimage.gaussian_filter(rng.standard_normal((side, side)), wavelength / 4, mode="wrap")
-    return (noise - noise.mean()) / noise.std()
-
-
-def sample(texture: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Read a texture that is fixed to the body at body coordinates, bilinearly; the shape is that of `x`."""
-    cells = (texture.shape[0] - 1) / (2 * _TEXTURE_REACH)
-    return ndimage.map_coordinates(
-        texture, [(y + _TEXTURE_REACH) * cells, (x + _TEXTURE_REACH) * cells], order=1, mode="nearest"
-    )
-
-
 def _inside(distance: np.ndarray, edge: float = _SOFT_EDGE) -> np.ndarray:
     return 0.5 * (1 + np.tanh(distance / (2 * edge)))
 
@@ -317,40 +303,4 @@ def _breasts(anatomy: Anatomy, y: np.ndarray, X: np.ndarray) -> np.ndarray:
     low, centre, radius = anatomy.breast
     away = np.hypot((X - centre) * 0.9, y - low)
     rim = np.clip((y - low) / radius, 0, 1)
-    return 0.15 * _inside(radius - away, 0.012) * (0.45 + 0.55 * rim)
-
-
-def _vessel_tree(rng: np.random.Generator) -> np.ndarray:
-    tree = np.zeros((_TEXTURE_SIDE, _TEXTURE_SIDE))
-    cells = (_TEXTURE_SIDE - 1) / (2 * _TEXTURE_REACH)
-    for sign in (-1, 1):
-        hilum = np.array([sign * rng.uniform(0.19, 0.25), rng.uniform(-0.10, 0.02)])
-        for angle in np.linspace(-1.35, 1.35, 9) + rng.normal(0, 0.12, 9):
-            _grow(tree, rng, hilum, angle, sign, rng.uniform(0.35, 0.55), 1.0, cells)
-        grid_y, grid_x = np.mgrid[: tree.shape[0], : tree.shape[1]] / cells - _TEXTURE_REACH
-        away = ((grid_x - hilum[0]) / 0.09) ** 2 + ((grid_y - hilum[1]) / 0.14) ** 2
-        tree += 0.5 * np.exp(-away)
-    return ndimage.gaussian_filter(tree, 0.6)
-
-
-def _grow(
-    tree: np.ndarray,
-    rng: np.random.Generator,
-    start: np.ndarray,
-    angle: float,
-    sign: int,
-    length: float,
-    width: float,
-    cells: float,
-) -> None:
-    steps = max(2, int(length * cells * 1.5))
-    bend = angle + np.cumsum(rng.normal(0, 0.05, steps))
-    path = start + np.cumsum(np.stack([sign * np.cos(bend), np.sin(bend)], axis=1), axis=0) * length / steps
-    column, row = np.round((path + _TEXTURE_REACH) * cells).astype(int).T
-    keep = (column >= 0) & (column < tree.shape[1]) & (row >= 0) & (row < tree.shape[0])
-    fade = width * np.linspace(1, 0.25, steps)
-    np.maximum.at(tree, (row[keep], column[keep]), fade[keep])
-    if width > 0.5:
-        for share in (0.35, 0.65):
-            twig = angle + rng.choice([-1, 1]) * rng.uniform(0.3, 0.8)
-            _grow(tree, rng, path[int(share * steps)], twig, sign, 0.5 * length, 0.6 * width * (1 - share / 2), cells)
+    return 0.26 * _inside(radius - away, 0.010) * (0.35 + 0.65 * rim)

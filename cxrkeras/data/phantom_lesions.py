@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from cxrkeras.data.phantom_anatomy import Anatomy, Chest, Pose, lung_point, sample, smooth_noise
+from cxrkeras.data.phantom_anatomy import Anatomy, Chest, Pose, lung_point
+from cxrkeras.data.phantom_texture import TEXTURE_SIDE, sample, smooth_noise
 
 # Attenuation a lesion adds at full strength; aerated lung takes 0.34 to 0.62 off the body's.
 LOBAR_DENSITY = 0.12  # on average; most of what a lobe shows is its patches
@@ -24,7 +25,6 @@ NODULE_DENSITY = 0.26
 LOBAR_SHARE = (0.045, 0.095)  # of the film's area
 NODULE_RADIUS = (0.055, 0.085)  # half film widths
 EFFUSION_LEVEL = (0.60, 0.85)  # down the lung
-_TEXTURE_SIDE = 160
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ def draw_lesion(kind: str, rng: np.random.Generator) -> Lesion | None:
         strength=rng.uniform(0.8, 1.2),
         stretch=rng.uniform(1.0, 1.7),
         angle=rng.uniform(0, np.pi),
-        shape=smooth_noise(rng, _TEXTURE_SIDE, 40.0),
-        grain=smooth_noise(rng, _TEXTURE_SIDE, 6.0),
+        shape=smooth_noise(rng, TEXTURE_SIDE, 40.0),
+        grain=smooth_noise(rng, TEXTURE_SIDE, 6.0),
     )
     return None if kind == "normal" else drawn
 
@@ -91,7 +91,7 @@ def cast_lesion(lesion: Lesion | None, chest: Chest, anatomy: Anatomy, pose: Pos
 
 
 def _lobar(lesion: Lesion, chest: Chest, anatomy: Anatomy, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
-    away = _distance(lesion, chest, anatomy, pose) * np.exp(0.30 * sample(lesion.shape, chest.x, chest.y))
+    away = _distance(lesion, chest, anatomy, pose) * np.exp(0.18 * sample(lesion.shape, chest.x, chest.y))
     lung = chest.sides == lesion.side
     share = LOBAR_SHARE[0] + lesion.extent * (LOBAR_SHARE[1] - LOBAR_SHARE[0])
     wanted = min(round(share * lung.size), int(0.8 * lung.sum()))

@@ -35,7 +35,8 @@ def film_batches(
 ) -> tf.data.Dataset:
     """Batches of films for a model.
 
-    Films that a store keeps are decoded before this returns, so a broken one fails here and by name.
+    Every film is decoded once before this returns, so a broken one fails here and by name, not as an error of
+    TensorFlow's in the middle of an epoch.
 
     Args:
         store: the films.

@@ -66,13 +66,23 @@ class Classifier:
 
     def with_frozen_statistics(self) -> keras.Model:
         """`logits` with the backbone always in inference mode, whatever mode the model is called in."""
-        films = keras.Input(self.model.input_shape[1:], name="films")
-        return keras.Model(films, self.head(self.pooled(films, training=False)), name="frozen_statistics")
+        return _FrozenStatistics(self.pooled, self.head)
 
     @property
     def dropout(self) -> keras.layers.Dropout:
         """The head's dropout layer."""
         return self.model.get_layer(DROPOUT)
+
+
+class _FrozenStatistics(keras.Model):
+    """A functional model would hand its own `training` down over an explicit False; a subclassed call does not."""
+
+    def __init__(self, pooled: keras.Model, head: keras.Model) -> None:
+        super().__init__(name="frozen_statistics")
+        self.pooled, self.head = pooled, head
+
+    def call(self, films, training=None):
+        return self.head(self.pooled(films, training=False), training=training)
 
 
 def build_classifier(

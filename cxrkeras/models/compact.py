@@ -26,7 +26,7 @@ _BLOCKS = (
 _BATCH_NORM_MOMENTUM = 0.9
 
 
-def Compact(  # noqa: N802 - named like the Keras Applications builders it stands beside
+def Compact(
     include_top: bool = False,
     weights: None = None,
     input_tensor: keras.KerasTensor | None = None,
@@ -63,6 +63,7 @@ def Compact(  # noqa: N802 - named like the Keras Applications builders it stand
         )
     if input_tensor is None:
         input_tensor = keras.Input(input_shape or (96, 96, 3), name="films")
+    (source,) = keras.utils.get_source_inputs(input_tensor)
     tensor = input_tensor
     for number, (channels, stride, activation) in enumerate(_BLOCKS, start=1):
         convolution = keras.layers.Conv2D(
@@ -76,4 +77,4 @@ def Compact(  # noqa: N802 - named like the Keras Applications builders it stand
         )
         norm = keras.layers.BatchNormalization(momentum=_BATCH_NORM_MOMENTUM, name=f"bn{number}")
         tensor = keras.layers.ReLU(name=activation)(norm(convolution(tensor)))
-    return keras.Model(keras.utils.get_source_inputs(input_tensor), tensor, name=name)
+    return keras.Model(source, tensor, name=name)

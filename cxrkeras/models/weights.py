@@ -7,6 +7,7 @@ the caller resolves `run:` to a checkpoint file.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import zipfile
 from dataclasses import dataclass
@@ -87,7 +88,8 @@ def load_imagenet(classifier: Classifier) -> str:
     row = classifier.backbone
     if row.imagenet_file is None:
         raise WeightsError(f"{row.name} has no ImageNet weights. Use --weights random, run:NAME or a file.")
-    expected = Path(keras.config.keras_home()) / "models" / row.imagenet_file
+    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    expected = home / "models" / row.imagenet_file
     builder = getattr(keras.applications, row.name)
     try:
         pretrained = builder(include_top=False, weights="imagenet", input_shape=(row.size, row.size, 3))

@@ -153,6 +153,7 @@ class _Job:
             class_weight=self.weights,
             initial_epoch=epoch - 1,
             epochs=epoch,
+            shuffle=False,
             verbose=0,
             callbacks=[_Steps(advance, f"epoch {epoch}")],
         )

@@ -10,6 +10,7 @@ import pandas as pd
 
 from cxrkeras.errors import DataError
 from cxrkeras.events import SILENT, Reporter
+from cxrkeras.run import Run
 from cxrkeras.stats import (
     confusion_matrix,
     exact_auc,
@@ -17,7 +18,6 @@ from cxrkeras.stats import (
     patient_bootstrap,
     sensitivity_specificity,
 )
-from cxrkeras.run import Run
 from cxrkeras.tables import write_csv
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.predictions import ensure_predictions, table_of

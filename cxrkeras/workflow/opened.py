@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -60,6 +61,8 @@ class OpenRun:
         self.config = run.config
         self.classes = run.classes
         self.loaded: tuple[int, str] | None = None
+        self._hashes: dict[int, str] = {}
+        self._explainers: dict[Any, Any] = {}
 
     @cached_property
     def classifier(self) -> Classifier:
@@ -99,12 +102,29 @@ class OpenRun:
             CheckpointError: the file is broken, or not the one that training wrote.
         """
         file = self.run.checkpoint_path(epoch)
-        digest = checked_hash(self.run, epoch, file)
+        digest = self.checkpoint_hash(epoch)
         if self.loaded != (epoch, digest):
             self.loaded = None
             load_checkpoint(self.classifier, file)
             self.loaded = epoch, digest
         return digest
+
+    def checkpoint_hash(self, epoch: int) -> str:
+        """SHA-256 of a stored checkpoint, checked once.
+
+        Raises:
+            CheckpointError: the file is broken, or not the one that training wrote.
+        """
+        if epoch not in self._hashes:
+            self._hashes[epoch] = checked_hash(self.run, epoch, self.run.checkpoint_path(epoch))
+        return self._hashes[epoch]
+
+    def explainer(self, methods: tuple[str, ...], build: Callable[[], Any], options: Any) -> Any:
+        """The compiled explainer for these methods and options; weights change under it without a new trace."""
+        key = (methods, options)
+        if key not in self._explainers:
+            self._explainers[key] = build()
+        return self._explainers[key]
 
 
 def checked_hash(run: Run, epoch: int, file: Path) -> str:

@@ -65,9 +65,7 @@ def score_selection(
         frames = []
         for name in names:
             maps = all_maps[name]
-            result = c_score(
-                maps, selection.films.labels, probabilities, patients=selection.patients, **resolved
-            )
+            result = c_score(maps, selection.films.labels, probabilities, patients=selection.patients, **resolved)
             frames.append(
                 long_table(result).assign(
                     epoch=epoch,
@@ -133,8 +131,8 @@ def score_files(maps_file: str, predictions: str, settings: dict[str, Any]) -> p
     """Score maps that any framework made.
 
     Args:
-        maps_file: `.npz` with `maps` (or `values`) ``[n, h, w]``, or an `.npy` of them; one map per table row, in order.
-            `images` in it, where present, is matched with the table's `image` column instead.
+        maps_file: `.npz` with `maps` (or `values`) ``[n, h, w]``, or an `.npy` of them; one map per table row, in
+            order. `images` in it, where present, is matched with the table's `image` column instead.
         predictions: CSV with `label`, one probability column per class (`probability_<class>` or the class's name),
             and, where known, `patient` and `image`.
         settings: keywords of `c_score`; None values take its defaults.
@@ -179,7 +177,7 @@ def _read_maps(file: Path) -> tuple[np.ndarray, np.ndarray | None]:
                 raise ScoreInputError(
                     f"{file} holds no array named 'maps' or 'values'. Received: {', '.join(loaded.files)}."
                 )
-            return loaded[name], loaded["images"] if "images" in loaded else None
+            return loaded[name], loaded.get("images")
     except (OSError, ValueError) as error:
         if isinstance(error, ScoreInputError):
             raise

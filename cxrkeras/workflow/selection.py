@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from cxrkeras.data.filmset import FilmSet
-from cxrkeras.data.images import FILM_SUFFIXES
-from cxrkeras.data.manifest import read_manifest
-from cxrkeras.data.splits import limited_rows
+from cxrkeras.data.images import SUFFIXES
+from cxrkeras.data.manifest import manifest_from_frame, read_manifest
+from cxrkeras.data.splits import limit_films
 from cxrkeras.errors import DataError, UsageError
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.run import Run
@@ -118,7 +118,7 @@ def run_split(opened: OpenRun, split: str, limit: int | None = None, out: Path |
     """Films of one of the run's splits, at most `limit` a class."""
     rows = opened.split(split)
     if limit is not None:
-        rows = rows[limited_rows(opened.frame.iloc[rows], limit, opened.config.data.seed)]
+        rows = rows[_limited(opened.frame.iloc[rows], limit, opened.config.data.seed)]
     frame = opened.frame.iloc[rows].reset_index(drop=True)
     return Selection(opened.films.take(rows), frame, split, Run(out) if out else opened.run, inside=True)
 
@@ -159,7 +159,7 @@ def outside_manifest(
         if frame.empty:
             raise DataError(f"{data} has no films in split '{split}'. Known splits: {', '.join(known) or 'none'}.")
     if limit is not None:
-        frame = frame.iloc[limited_rows(frame, limit, opened.config.data.seed)]
+        frame = frame.iloc[_limited(frame, limit, opened.config.data.seed)]
     frame = hashed_frame(frame.reset_index(drop=True), manifest.root, reporter)
     return _outside(opened, frame, manifest.root, Path(data), out)
 
@@ -175,9 +175,9 @@ def loose_images(
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in FILM_SUFFIXES)
+            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
             if not found:
-                raise DataError(f"folder {path} holds no films. Expected files ending in {', '.join(FILM_SUFFIXES)}.")
+                raise DataError(f"folder {path} holds no films. Expected files ending in {', '.join(SUFFIXES)}.")
             files += found
         elif path.is_file():
             files.append(path)
@@ -187,6 +187,13 @@ def loose_images(
     root = Path(os.path.commonpath([str(file.parent) for file in files]))
     frame = pd.DataFrame({"path": [file.relative_to(root).as_posix() for file in files]})
     return _outside(opened, hashed_frame(frame, root, reporter), root, root, out)
+
+
+def _limited(frame: pd.DataFrame, n: int, seed: int) -> np.ndarray:
+    """Positions of at most `n` films a class, the same ones that a limited training would take."""
+    whole = frame[["path", "label"]].reset_index(drop=True)
+    kept = limit_films(manifest_from_frame(whole, "."), n, seed).frame["path"]
+    return np.flatnonzero(whole["path"].isin(set(kept)))
 
 
 def _outside(opened: OpenRun, frame: pd.DataFrame, root: Path, origin: Path, out: Path | None) -> Selection:

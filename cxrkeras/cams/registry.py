@@ -1,0 +1,169 @@
+"""The table of CAM methods: what each one is called, needs and takes; the docs table is made from it.
+
+Imports no TensorFlow: a method's functions are named here and loaded when first used. A new method is a pure function
+and one record in this table.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cxrkeras.errors import MethodError, unknown
+
+GRADIENT, ACTIVATION, MULTISCALE, FORWARD = "gradient", "activation", "multiscale", "forward"
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to make maps.
+
+    Attributes:
+        name: the word users type.
+        kind: what it needs. `gradient`: features and gradients at one layer; `activation`: features only;
+            `multiscale`: features and gradients at several layers; `forward`: one forward pass per channel.
+        class_specific: whether the map depends on the target class.
+        paper: where it was defined.
+        description: one line.
+        function: `module:name` of the pure function inside `cxrkeras.cams`.
+        options: options of `function` with their defaults.
+        fuse: `module:name` of the function that joins the maps of several layers, if the method can.
+        fuse_options: options of `fuse` with their defaults.
+        layers_option: option that names several layers for a method that usually reads one.
+    """
+
+    name: str
+    kind: str
+    class_specific: bool
+    paper: str
+    description: str
+    function: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    fuse: str | None = None
+    fuse_options: Mapping[str, Any] = field(default_factory=dict)
+    layers_option: str | None = None
+
+    @property
+    def needs_gradient(self) -> bool:
+        """Whether the head has to be differentiated."""
+        return self.kind in (GRADIENT, MULTISCALE)
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Every option of the method with its default."""
+        several = {self.layers_option: None} if self.layers_option else {}
+        return {**self.options, **several, **self.fuse_options}
+
+    def load(self) -> Callable[..., Any]:
+        """Import the method's function."""
+        return _load(self.function)
+
+    def load_fuse(self) -> Callable[..., Any]:
+        """Import the function that joins several layers."""
+        if self.fuse is None:
+            raise MethodError(
+                f"{self.name} reads one layer; expected a method that joins layers, such as ms-gradcam++."
+            )
+        return _load(self.fuse)
+
+
+def _load(reference: str) -> Callable[..., Any]:
+    module, function = reference.split(":")
+    return getattr(importlib.import_module(f"cxrkeras.cams.{module}"), function)
+
+
+_TABLE = (
+    Method(
+        "gradcam", GRADIENT, True, "Selvaraju et al. 2017",
+        "channels weighted by the spatial mean of their gradients",
+        "methods:gradcam",
+    ),
+    Method(
+        "gradcam++", GRADIENT, True, "Chattopadhay et al. 2018, eq. 19",
+        "channels weighted by their positive gradients, each cell with its own alpha",
+        "methods:gradcam_plus_plus", {"normalize_alphas": None},
+    ),
+    Method(
+        "layercam", GRADIENT, True, "Jiang et al. 2021",
+        "every cell of a channel weighted by its own positive gradient",
+        "methods:layercam", {}, "methods:scaled_maximum", {"layercam_gamma": 2.0}, "layercam_layers",
+    ),
+    Method(
+        "eigencam", ACTIVATION, False, "Muhammad and Yeasin 2020, centred",
+        "features projected on their first principal direction",
+        "methods:eigencam",
+    ),
+    Method(
+        "scorecam", FORWARD, True, "Wang et al. 2020",
+        "channels weighted by the class probability of the film seen through them; one forward per channel",
+        "scorecam:film_maps", {"weighting": "probability", "max_channels": None},
+    ),
+    Method(
+        "ms-gradcam++", MULTISCALE, True, "defined by this package",
+        "gradcam++ at strides 8, 16 and 32, each scaled to 0..1 at the finest grid, and their mean",
+        "methods:gradcam_plus_plus", {"normalize_alphas": None},
+        "methods:fused_levels", {"fusion": "mean", "level_weights": None},
+    ),
+)  # fmt: skip
+
+METHODS: dict[str, Method] = {method.name: method for method in _TABLE}
+ALL_CAMS = ("gradcam", "gradcam++", "layercam", "eigencam", "scorecam", "ms-gradcam++")
+
+
+def method_names(spec: str | Iterable[str]) -> tuple[str, ...]:
+    """Turn `all`, a comma list or a sequence of names into registry names, without repeats.
+
+    Example:
+        >>> method_names("gradcam, layercam")
+        ('gradcam', 'layercam')
+
+    Raises:
+        MethodError: a name is unknown, or none was given.
+    """
+    words = spec.split(",") if isinstance(spec, str) else [str(word) for word in spec]
+    names: list[str] = []
+    for word in (word.strip().lower() for word in words):
+        if word == "all":
+            names += ALL_CAMS
+        elif word in METHODS:
+            names.append(word)
+        elif word:
+            raise unknown("method", word, (*METHODS, "all"), MethodError)
+    if not names:
+        raise MethodError(
+            f"no method given. Expected 'all' or a comma list of: {', '.join(METHODS)}. Received: {spec!r}."
+        )
+    return tuple(dict.fromkeys(names))
+
+
+def method_options(names: Iterable[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Fill in the defaults of each method's options.
+
+    Args:
+        names: registry names.
+        given: options the caller set; each must belong to some method of the registry.
+
+    Returns:
+        For each name, all its options.
+
+    Raises:
+        MethodError: an option that no method has.
+    """
+    known = sorted({option for method in METHODS.values() for option in method.defaults})
+    for option in given:
+        if option not in known:
+            raise unknown("option", option, known, MethodError)
+    return {name: {key: given.get(key, value) for key, value in METHODS[name].defaults.items()} for name in names}
+
+
+def scorecam_forwards(n_films: int, channels: int, max_channels: int | None = None) -> int:
+    """Return how many forward passes ScoreCAM needs, to be announced before it starts.
+
+    Args:
+        n_films: films to explain.
+        channels: channels of the tapped layer, or live channels where they are known.
+        max_channels: the cap, None for the exact map.
+    """
+    return n_films * (channels if max_channels is None else min(channels, max_channels))

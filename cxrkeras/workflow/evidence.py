@@ -1,0 +1,306 @@
+"""Evidence: the maps a command needs, read where they are stored and computed where they are missing.
+
+The only place that fills gaps. A stored file grows as films are finished; a film's map is used again only if the
+film, the checkpoint and everything else that shapes a map are the same.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cxrkeras.cams.engine import Explainer
+from cxrkeras.cams.registry import FORWARD, METHODS, MULTISCALE, method_names, method_options, scorecam_forwards
+from cxrkeras.cams.results import Explanation
+from cxrkeras.data.filmset import FilmSet
+from cxrkeras.data.pipeline import film_batches
+from cxrkeras.errors import MethodError, TargetError, unknown
+from cxrkeras.events import SILENT, Reporter
+from cxrkeras.maps import Maps, concatenate
+from cxrkeras.tables import load_maps, save_maps
+from cxrkeras.workflow.opened import OpenRun
+from cxrkeras.workflow.selection import Selection
+
+AFFORDABLE_FORWARDS = 20_000
+BATCH = 16
+_SAVE_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class MapOptions:
+    """How maps are made.
+
+    Attributes:
+        target: `label`, `predicted` or a class name.
+        layer: layer name or role.
+        engine: whose implementation.
+        max_channels: ScoreCAM channels to sample; None is exact.
+        seed: draws the sampled channels.
+    """
+
+    target: str = "label"
+    layer: str = "head_input"
+    engine: str = "cxrkeras"
+    max_channels: int | None = None
+    seed: int = 0
+
+
+def map_options(
+    opened: OpenRun,
+    selection: Selection,
+    *,
+    target: str | None = None,
+    layer: str = "head_input",
+    engine: str = "cxrkeras",
+    max_channels: int | None = None,
+) -> MapOptions:
+    """Options with the target filled in: the label where every film has one, else the predicted class.
+
+    Raises:
+        TargetError: no such class, or `label` for films without one.
+    """
+    if target is None:
+        target = "label" if selection.labelled else "predicted"
+    if target == "label" and not selection.labelled:
+        raise TargetError("target 'label' needs a label for every film. Use --target predicted, or a class name.")
+    if target not in ("label", "predicted", *opened.classes):
+        raise unknown("target", target, ("label", "predicted", *opened.classes), TargetError)
+    return MapOptions(target, layer, engine, max_channels, opened.config.training.seed)
+
+
+def chosen_methods(
+    spec: str | None,
+    opened: OpenRun,
+    epoch: int,
+    selection: Selection,
+    options: MapOptions,
+    reporter: Reporter = SILENT,
+) -> list[str]:
+    """The methods to work with: those named, or all that are affordable.
+
+    Without a name every method is taken that costs one forward a film; one that costs a forward a channel only if
+    that is at most `AFFORDABLE_FORWARDS`, or its maps are stored already.
+
+    Raises:
+        MethodError: an unknown name.
+    """
+    if spec is not None:
+        return list(method_names(spec))
+    names = []
+    for name in method_names("all"):
+        if METHODS[name].kind == FORWARD:
+            forwards = missing_forwards(opened, epoch, selection, options)
+            if forwards > AFFORDABLE_FORWARDS:
+                reporter.notice(f"{name} is left out: it needs about {forwards:,} forwards. --method all takes it in.")
+                continue
+        names.append(name)
+    return names
+
+
+def missing_forwards(opened: OpenRun, epoch: int, selection: Selection, options: MapOptions) -> int:
+    """Forwards that ScoreCAM would still need for these films, dead channels not yet skipped."""
+    _, missing = _stored(opened, epoch, selection, "scorecam", options)
+    model = opened.classifier.model
+    layer = opened.classifier.backbone.layer(options.layer)
+    channels = model.get_layer(layer).output.shape[-1] if layer in {known.name for known in model.layers} else 0
+    return scorecam_forwards(len(missing), int(channels), options.max_channels)
+
+
+def ensure(
+    opened: OpenRun,
+    epoch: int,
+    selection: Selection,
+    methods: Sequence[str],
+    options: MapOptions,
+    reporter: Reporter = SILENT,
+) -> dict[str, Maps]:
+    """Maps of every method for the selected films, one row a film in the selection's order.
+
+    What is stored under the same parameters is read; the rest is computed, all methods that need no forward of their
+    own in one forward together, and stored. A stopped ScoreCAM keeps the films it finished.
+
+    Args:
+        opened: the run.
+        epoch: epoch of a stored checkpoint.
+        selection: the films.
+        methods: registry names.
+        options: how the maps are made.
+        reporter: told of progress.
+
+    Raises:
+        CheckpointError: the checkpoint is broken.
+        LayerError: a layer the model does not have.
+        MethodError: an option that a method does not take.
+    """
+    methods = list(method_names(methods))
+    if options.max_channels is not None and "scorecam" not in methods:
+        raise MethodError("--max-channels caps ScoreCAM's channels, but scorecam is not among the methods.")
+    stored = {name: _stored(opened, epoch, selection, name, options) for name in methods}
+    together: dict[tuple[int, ...], list[str]] = {}
+    for name, (_, missing) in stored.items():
+        if len(missing):
+            alone = (-1,) if METHODS[name].kind == FORWARD else ()
+            together.setdefault((*alone, *missing.tolist()), []).append(name)
+    for key, names in together.items():
+        rows = np.array([row for row in key if row >= 0])
+        _compute(opened, epoch, selection, names, rows, options, reporter)
+    return {name: _complete(opened, epoch, selection, name, options) for name in methods}
+
+
+def map_parameters(opened: OpenRun, epoch: int, method: str, options: MapOptions) -> dict[str, Any]:
+    """Everything that changes a map of this method at this checkpoint, as plain JSON values."""
+    settings = opened.config.data
+    parameters: dict[str, Any] = {
+        "engine": options.engine,
+        "target": options.target,
+        "on": "logit" if METHODS[method].needs_gradient else None,
+        "layers": _layers(opened, method, options),
+        "checkpoint": opened.checkpoint_hash(epoch),
+        "image_size": opened.classifier.image_size,
+        "resize": settings.resize,
+        "bits": settings.bits,
+        **{name: value for name, value in method_options([method], {})[method].items() if value is not None},
+    }
+    if METHODS[method].kind == FORWARD:
+        parameters["mask_space"] = "input"
+        if options.max_channels is not None:
+            parameters |= {"max_channels": options.max_channels, "seed": options.seed}
+    return {name: value for name, value in parameters.items() if value is not None}
+
+
+def _layers(opened: OpenRun, method: str, options: MapOptions) -> list[str]:
+    row = opened.classifier.backbone
+    return list(row.multiscale) if METHODS[method].kind == MULTISCALE else [row.layer(options.layer)]
+
+
+def _stored(
+    opened: OpenRun, epoch: int, selection: Selection, method: str, options: MapOptions
+) -> tuple[Maps | None, np.ndarray]:
+    """Stored maps with these parameters, and the positions of the films that are not among them."""
+    parameters = map_parameters(opened, epoch, method, options)
+    maps = load_maps(selection.sink.maps_path(epoch, selection.split, method, parameters))
+    if maps is None:
+        return None, np.arange(len(selection))
+    known = set(zip(maps.images.tolist(), maps.extras["sha256"].tolist(), maps.targets.tolist(), strict=True))
+    films, targets = selection.films, _fixed_targets(opened, selection, options)
+    if targets is None:
+        known = {(image, digest) for image, digest, _ in known}
+        wanted = list(zip(films.ids.tolist(), films.hashes.tolist(), strict=True))
+    else:
+        wanted = list(zip(films.ids.tolist(), films.hashes.tolist(), targets.tolist(), strict=True))
+    return maps, np.array([row for row, key in enumerate(wanted) if key not in known], int)
+
+
+def _fixed_targets(opened: OpenRun, selection: Selection, options: MapOptions) -> np.ndarray | None:
+    """Target class per film, or None where it is the prediction."""
+    if options.target == "predicted":
+        return None
+    if options.target == "label":
+        return selection.films.labels
+    return np.full(len(selection), opened.classes.index(options.target))
+
+
+def _compute(
+    opened: OpenRun,
+    epoch: int,
+    selection: Selection,
+    methods: list[str],
+    rows: np.ndarray,
+    options: MapOptions,
+    reporter: Reporter,
+) -> None:
+    opened.load(epoch)
+    explainer = opened.explainer(
+        tuple(methods),
+        lambda: Explainer(
+            opened.classifier.model,
+            methods,
+            layer=opened.classifier.backbone.layer(options.layer),
+            multiscale_layers=opened.classifier.backbone.multiscale,
+            batch_size=BATCH,
+            seed=options.seed,
+            classes=opened.classes,
+            **({"max_channels": options.max_channels} if "scorecam" in methods else {}),
+        ),
+        options,
+    )
+    films = selection.films.take(rows)
+    targets = _fixed_targets(opened, selection, options)
+    targets = None if targets is None else targets[rows]
+    if "scorecam" in methods:
+        forwards = missing_forwards(opened, epoch, selection, options)
+        reporter.notice(f"scorecam, epoch {epoch}: {len(films)} films, about {forwards:,} forwards.")
+    unsaved: list[Explanation] = []
+    first, saved_at = 0, time.monotonic()
+    label = f"explain epoch {epoch}: {', '.join(methods)}"
+    try:
+        with reporter.task(label, len(films)) as advance:
+            stream = explainer.explain_batches(_batches(films, targets), n_films=len(films))
+            for part in stream:
+                unsaved.append(part)
+                advance(len(part))
+                if time.monotonic() - saved_at > _SAVE_SECONDS:
+                    first = _save(opened, epoch, selection, methods, films, first, unsaved, options)
+                    unsaved, saved_at = [], time.monotonic()
+    finally:
+        # also on Ctrl-C: what is finished is kept
+        if unsaved:
+            _save(opened, epoch, selection, methods, films, first, unsaved, options)
+
+
+def _batches(films: FilmSet, targets: np.ndarray | None) -> Iterator[tuple[np.ndarray, np.ndarray | None, np.ndarray]]:
+    done = 0
+    for pixels, _, _ in film_batches(films.store, films.indices, films.labels, batch_size=BATCH):
+        part = slice(done, done + len(pixels))
+        yield pixels.numpy(), None if targets is None else targets[part], films.ids[part]
+        done = part.stop
+
+
+def _save(
+    opened: OpenRun,
+    epoch: int,
+    selection: Selection,
+    methods: list[str],
+    films: FilmSet,
+    first: int,
+    parts: list[Explanation],
+    options: MapOptions,
+) -> int:
+    """Add finished films to the stored files; returns the position after the last of them."""
+    last = first + sum(map(len, parts))
+    for name in methods:
+        parameters = map_parameters(opened, epoch, name, options)
+        results = [part[name] for part in parts]
+        fresh = Maps(
+            values=np.concatenate([result.values for result in results]),
+            images=films.ids[first:last],
+            targets=np.concatenate([part.targets for part in parts]),
+            layer=results[0].layer,
+            method=name,
+            classes=opened.classes,
+            status=np.concatenate([result.status for result in results]),
+            probabilities=np.concatenate([part.probabilities for part in parts]),
+            parameters=parameters,
+            extras={
+                "sha256": films.hashes[first:last],
+                **{key: np.concatenate([r.extras[key] for r in results]) for key in results[0].extras},
+            },
+        )
+        file = selection.sink.maps_path(epoch, selection.split, name, parameters)
+        stored = load_maps(file)
+        if stored is not None:
+            # a film whose file or target changed is replaced, not doubled
+            stored = stored.subset(~np.isin(stored.images, fresh.images))
+        save_maps(file, fresh if stored is None or not len(stored) else concatenate([stored, fresh]))
+    return last
+
+
+def _complete(opened: OpenRun, epoch: int, selection: Selection, method: str, options: MapOptions) -> Maps:
+    parameters = map_parameters(opened, epoch, method, options)
+    stored = selection.sink.find_maps(epoch, selection.split, method, parameters)
+    place = {image: row for row, image in enumerate(stored.images.tolist())}
+    return stored.subset(np.array([place[image] for image in selection.films.ids.tolist()], int))

@@ -1,0 +1,74 @@
+"""Shared by all tests: quiet TensorFlow, a cache of the session's own, phantom films, one trained run, real films."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache directory that starts empty and goes with the session."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["CXRKERAS_CACHE"] = str(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_films() -> Path:
+    """The folder of real films; tests that need it are skipped where it is absent."""
+    folder = Path(os.environ.get("CXRKERAS_DATA", ROOT / ".." / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real films at {folder}; set CXRKERAS_DATA to their folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def phantom_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eighty phantom films of two classes at 64 px, with a manifest."""
+    from cxrkeras.data.phantom import generate_phantom
+
+    return generate_phantom(tmp_path_factory.mktemp("phantom") / "films", films=80, classes=2, seed=3, size=64).parent
+
+
+TINY = {
+    "backbone": "compact",
+    "weights": "random",
+    "image_size": 64,
+    "epochs": (2, 2),
+    "checkpoint_every": 1,
+    "batch_size": 16,
+    "learning_rate": (1e-3, 1e-3),
+    "batch_norm": "train",
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_settings() -> dict:
+    """Settings of a training that takes seconds."""
+    return dict(TINY)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory, phantom_folder: Path):
+    """A complete run of `compact` on phantom films: epochs 1 to 4, a checkpoint each. Do not change it."""
+    from cxrkeras.workflow.train import train
+
+    return train(data=phantom_folder, run=tmp_path_factory.mktemp("runs") / "tiny", **TINY)
+
+
+@pytest.fixture
+def run_copy(tiny_run, tmp_path: Path):
+    """A copy of the tiny run that a test may spoil."""
+    import shutil
+
+    from cxrkeras.run import Run
+
+    shutil.copytree(tiny_run.path, tmp_path / "copy")
+    return Run(tmp_path / "copy")

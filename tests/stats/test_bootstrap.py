@@ -1,0 +1,62 @@
+"""Patient bootstrap: whole patients, honest intervals, named failures."""
+
+import numpy as np
+import pytest
+
+from cxrkeras.errors import UsageError
+from cxrkeras.stats import patient_bootstrap
+
+
+def test_patients_are_drawn_whole():
+    patients = np.repeat(np.arange(12), [1, 2, 3] * 4)
+    sizes = np.bincount(patients)
+
+    def statistic(rows):
+        counts = np.bincount(patients[rows], minlength=12)
+        assert (counts % sizes == 0).all()
+        assert len(np.unique(patients[rows])) <= (counts / sizes).sum() == 12
+        return float(len(rows))
+
+    result = patient_bootstrap(statistic, patients, n_resamples=50)
+    assert result.status == "ok"
+    assert (result.estimate, result.n_patients, result.n_resamples) == (24.0, 12, 50)
+
+
+def test_mean_interval_matches_theory_and_the_seed_repeats():
+    values = np.random.default_rng(0).normal(size=400)
+
+    def statistic(rows):
+        return values[rows].mean()
+
+    result = patient_bootstrap(statistic, np.arange(400), n_resamples=2000)
+    theory = values.std() / 20
+    assert result.stderr == pytest.approx(theory, rel=0.06)
+    assert result.low == pytest.approx(values.mean() - 1.96 * theory, abs=0.15 * theory)
+    assert result.high == pytest.approx(values.mean() + 1.96 * theory, abs=0.15 * theory)
+    assert result == patient_bootstrap(statistic, np.arange(400), n_resamples=2000)
+    assert result.low != patient_bootstrap(statistic, np.arange(400), n_resamples=2000, seed=1).low
+
+
+def test_repeated_films_do_not_narrow_the_interval():
+    values = np.repeat(np.random.default_rng(1).normal(size=30), 5)
+    by_patient = patient_bootstrap(lambda rows: values[rows].mean(), np.repeat(np.arange(30), 5))
+    by_film = patient_bootstrap(lambda rows: values[rows].mean(), np.arange(150))
+    assert by_patient.stderr == pytest.approx(by_film.stderr * np.sqrt(5), rel=0.1)
+
+
+def test_undefined_resamples_are_dropped_and_counted():
+    result = patient_bootstrap(lambda rows: 1.0 if 0 in rows else np.nan, np.arange(20), n_resamples=500)
+    assert result.n_dropped == 500 - result.n_resamples
+    assert result.n_dropped / 500 == pytest.approx((19 / 20) ** 20, abs=0.08)
+    assert (result.low, result.high, result.status) == (1.0, 1.0, "ok")
+
+
+def test_failures_have_names():
+    few = patient_bootstrap(len, np.arange(9))
+    assert (few.status, few.estimate) == ("too_few_patients", 9.0)
+    assert np.isnan(few.low)
+    assert np.isnan(few.high)
+    assert patient_bootstrap(lambda rows: np.nan, np.arange(20)).status == "undefined"
+    assert patient_bootstrap(len, []).status == "too_few_patients"
+    with pytest.raises(UsageError, match="level in"):
+        patient_bootstrap(len, np.arange(20), level=95)

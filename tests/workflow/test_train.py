@@ -1,0 +1,225 @@
+"""A run from its first epoch to its last: what is written, refused, resumed and repeated."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+from cxrkeras.errors import CheckpointError, DataError, FilmError, RunError, WeightsError
+from cxrkeras.events import Reporter
+from cxrkeras.models.classifier import build_classifier
+from cxrkeras.run import Run
+from cxrkeras.stats.auc import exact_auc
+from cxrkeras.store import sha256_file
+from cxrkeras.workflow.opened import OpenRun
+from cxrkeras.workflow.train import train
+
+
+class StopAt(Reporter):
+    """Behaves like Ctrl-C during the named epoch."""
+
+    def __init__(self, epoch: int) -> None:
+        self._detail = f"epoch {epoch}"
+
+    def task(self, label, total):
+        import contextlib
+
+        @contextlib.contextmanager
+        def bar():
+            def advance(n=1, detail=""):
+                if detail == self._detail:
+                    raise KeyboardInterrupt
+
+            yield advance
+
+        return bar()
+
+
+def weights_of(run: Run, epoch: int) -> list[np.ndarray]:
+    opened = OpenRun(run)
+    opened.load(epoch)
+    return opened.classifier.model.get_weights()
+
+
+def test_a_complete_run_holds_what_the_design_says(tiny_run):
+    assert tiny_run.state == "complete"
+    assert tiny_run.epochs() == [1, 2, 3, 4]
+    history = tiny_run.history()
+    assert list(history.columns) == ["epoch", "stage", "loss", "val_loss", "val_auc", "learning_rate", "seconds"]
+    assert history["epoch"].tolist() == [1, 2, 3, 4]
+    assert history["stage"].tolist() == ["transfer_learning"] * 2 + ["fine_tuning"] * 2
+    assert not (tiny_run.path / "state").exists()
+    info = tiny_run.info
+    assert info["classes"] == ["lobar", "normal"]
+    assert info["preprocessing"] == "tf"
+    assert len(info["weights"]["sha256"]) == 64
+    for epoch in tiny_run.epochs():
+        assert info["checkpoints"][str(epoch)] == sha256_file(tiny_run.checkpoint_path(epoch))
+    manifest = tiny_run.manifest()
+    assert set(manifest["split"]) == {"train", "val", "test"}
+    assert manifest["sha256"].str.len().eq(64).all()
+
+
+def test_a_checkpoint_holds_weights_only(tiny_run):
+    with h5py.File(tiny_run.checkpoint_path(4)) as file:
+        names = []
+        file.visit(names.append)
+    assert names
+    assert not [name for name in names if "optimizer" in name]
+
+
+def test_stored_predictions_are_those_of_the_stored_weights_and_give_the_history_s_auc(tiny_run):
+    opened = OpenRun(tiny_run)
+    for epoch in (2, 4):
+        for split in ("val", "test"):
+            table = tiny_run.predictions(epoch, split)
+            assert list(table.columns) == ["image", "label", "probability_lobar", "probability_normal", "patient"]
+            films = opened.films.take(opened.split(split))
+            assert table["image"].tolist() == films.ids.tolist()
+            opened.load(epoch)
+            pixels = np.repeat(films.store.get(films.indices)[..., None], 3, axis=3)
+            again = opened.classifier.model.predict(pixels, verbose=0)
+            stored = table[["probability_lobar", "probability_normal"]].to_numpy()
+            np.testing.assert_allclose(again, stored, atol=1e-5)
+        labels = (tiny_run.predictions(epoch, "val")["label"] == "normal").astype(int)
+        stored = tiny_run.predictions(epoch, "val")[["probability_lobar", "probability_normal"]].to_numpy()
+        row = tiny_run.history().set_index("epoch").loc[epoch]
+        assert exact_auc(labels, stored).value == pytest.approx(row["val_auc"])
+
+
+def test_best_is_the_highest_validation_auc_and_the_earliest_of_ties(run_copy):
+    history = run_copy.history().assign(val_auc=[0.6, 0.9, 0.9, 0.7])
+    run_copy.write_history(history)
+    assert run_copy.resolve_epoch("best") == 2
+    assert run_copy.resolve_epoch("last") == 4
+    assert run_copy.resolve_epoch("3") == 3
+    with pytest.raises(CheckpointError, match=r"no checkpoint for epoch 99\. Stored: 1, 2, 3, 4"):
+        run_copy.resolve_epoch(99)
+
+
+def test_a_finished_a_running_and_a_foreign_directory_are_refused(
+    tiny_run, run_copy, phantom_folder, tiny_settings, tmp_path
+):
+    with pytest.raises(RunError, match="already holds a run"):
+        train(data=phantom_folder, run=run_copy.path, **tiny_settings)
+    with pytest.raises(RunError, match="is complete; nothing is left to resume"):
+        train(data=phantom_folder, run=run_copy.path, resume=True, **tiny_settings)
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "thesis.txt").write_text("mine")
+    with pytest.raises(RunError, match="not a cxrkeras run"):
+        train(data=phantom_folder, run=foreign, **tiny_settings)
+    assert [p.name for p in foreign.iterdir()] == ["thesis.txt"]
+    run_copy.update_info(state="running")
+    with pytest.raises(RunError, match=r"other settings: training\.seed stored 0, received 5"):
+        train(data=phantom_folder, run=run_copy.path, resume=True, **{**tiny_settings, "seed": 5})
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3, 4])
+def test_a_run_stopped_in_any_epoch_and_resumed_has_the_weights_of_an_uninterrupted_one(
+    tmp_path, phantom_folder, tiny_settings, stop
+):
+    options = {**tiny_settings, "deterministic": True, "augment": stop == 4, "checkpoint_every": 2}
+    whole = train(data=phantom_folder, run=tmp_path / "whole", **options)
+    with pytest.raises(KeyboardInterrupt):
+        train(data=phantom_folder, run=tmp_path / "cut", reporter=StopAt(stop), **options)
+    assert Run(tmp_path / "cut").state == "running"
+    resumed = train(data=phantom_folder, run=tmp_path / "cut", resume=True, **options)
+    for a, b in zip(weights_of(whole, 4), weights_of(resumed, 4), strict=True):
+        np.testing.assert_array_equal(a, b)
+    columns = ["epoch", "stage", "loss", "val_loss", "val_auc", "learning_rate"]
+    pd.testing.assert_frame_equal(whole.history()[columns], resumed.history()[columns])
+
+
+def test_kill_minus_nine_loses_nothing_that_was_stored(tmp_path, phantom_folder):
+    command = [
+        sys.executable, "-m", "cxrkeras_cli.main", "train", "--data", str(phantom_folder), "--backbone", "compact",
+        "--weights", "random", "--image-size", "64", "--epochs", "1,40", "--checkpoint-every", "1",
+        "--batch-norm", "train", "--run", str(tmp_path / "run"),
+    ]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        run = Run(tmp_path / "run")
+        deadline = time.monotonic() + 120
+        while not (run.path / "checkpoints" / "epoch_002.weights.h5").exists():
+            assert process.poll() is None, "training ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert run.state == "running"
+    stored = json.loads((run.path / "state" / "state.json").read_text())["epoch"]
+    assert stored >= 1
+    shown = subprocess.run([*command, "--resume"], capture_output=True, text=True, timeout=200, check=False)
+    assert shown.returncode == 0, shown.stderr
+    assert f"after epoch {stored}" in shown.stderr or "after epoch" in shown.stderr
+    assert Run(tmp_path / "run").state == "complete"
+    assert Run(tmp_path / "run").history()["epoch"].tolist() == list(range(1, 42))
+    assert not list((tmp_path / "run").rglob(".partial-*"))
+
+
+def test_a_broken_film_stops_before_anything_is_written(tmp_path, phantom_folder, tiny_settings):
+    import shutil
+
+    data = tmp_path / "films"
+    shutil.copytree(phantom_folder, data)
+    bad = data / pd.read_csv(data / "manifest.csv")["path"][3]
+    bad.write_text("not an image")
+    with pytest.raises(FilmError, match=bad.name):
+        train(data=data, run=tmp_path / "run", **tiny_settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_film_changed_since_the_start_is_noticed_on_resume(tmp_path, phantom_folder, tiny_settings):
+    import shutil
+
+    data = tmp_path / "films"
+    shutil.copytree(phantom_folder, data)
+    with pytest.raises(KeyboardInterrupt):
+        train(data=data, run=tmp_path / "run", reporter=StopAt(3), **tiny_settings)
+    first, second = pd.read_csv(data / "manifest.csv")["path"][:2]
+    shutil.copy(data / first, data / second)
+    with pytest.raises(DataError, match="not the one this run was started with"):
+        train(data=data, run=tmp_path / "run", resume=True, **tiny_settings)
+
+
+def test_a_truncated_checkpoint_names_the_file_and_the_epochs_left(run_copy):
+    file = run_copy.checkpoint_path(3)
+    file.write_bytes(file.read_bytes()[:-5000])
+    with pytest.raises(CheckpointError, match=r"epoch_003\.weights\.h5 is not the file that training wrote.*truncated"):
+        OpenRun(run_copy).load(3)
+    OpenRun(run_copy).load(4)
+
+
+def test_weights_from_another_run_fill_the_backbone(tmp_path, tiny_run, phantom_folder, tiny_settings):
+    options = {**tiny_settings, "weights": f"run:{tiny_run.path}@4", "epochs": (1, 0), "batch_norm": "inference"}
+    made = train(data=phantom_folder, run=tmp_path / "next", **options)
+    source, target = OpenRun(tiny_run), OpenRun(made)
+    source.load(4)
+    target.load(1)
+    pairs = zip(source.classifier.backbone_layers, target.classifier.backbone_layers, strict=True)
+    for one, other in pairs:
+        for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert made.info["weights"]["sha256"] == tiny_run.info["checkpoints"]["4"]
+    with pytest.raises(WeightsError, match="trained compact, which does not fit ResNet50V2"):
+        train(data=phantom_folder, **{**options, "backbone": "ResNet50V2"})
+
+
+def test_calibrated_statistics_are_stored_with_the_first_checkpoint(tmp_path, phantom_folder, tiny_settings):
+    options = {**tiny_settings, "batch_norm": None, "epochs": (1, 0)}
+    made = train(data=phantom_folder, run=tmp_path / "calibrated", **options)
+    assert made.info["batch_norm"] == "calibrate"
+    opened = OpenRun(made)
+    opened.load(1)
+    fresh = build_classifier(opened.classifier.backbone, made.classes, 64, seed=0)
+    for ours, first in zip(opened.classifier.batch_norms, fresh.batch_norms, strict=True):
+        assert np.abs(ours.get_weights()[3] - first.get_weights()[3]).max() > 1e-3
