@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 from cxrkeras_cli.output import format_option, print_table, reporter
+from cxrkeras_cli.tensorflow import load_tensorflow
 
 
 @click.command()
@@ -12,6 +13,7 @@ from cxrkeras_cli.output import format_option, print_table, reporter
 @click.pass_context
 def demo(ctx: click.Context, run: str | None, form: str) -> None:
     """The whole way on embedded phantom films: train, explain with six methods, score, one figure; a few minutes."""
+    load_tensorflow()
     from cxrkeras.workflow.demo import demo as work
     from cxrkeras.workflow.runs import checkpoint_table
     from cxrkeras.workflow.score import printed_classes, printed_globals

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 from cxrkeras_cli.options import data_options, open_run, run_option, selection_options
 from cxrkeras_cli.output import format_option, print_table, reporter
+from cxrkeras_cli.tensorflow import load_tensorflow
 
 
 @click.command()
@@ -22,16 +23,19 @@ def evaluate(ctx: click.Context, run: str | None, epoch: str, seed: int, form: s
 
     With --out DIR the tables and the predictions are written there too. JSON and CSV print the summary row.
     """
+    load_tensorflow()
+    show = reporter(ctx)
+    opened_run = open_run(run, show)
+    number = opened_run.resolve_epoch(epoch)
+    load_tensorflow()
     from cxrkeras.run import Run
     from cxrkeras.workflow.evaluate import evaluate as work
     from cxrkeras.workflow.evaluate import save_evaluation
     from cxrkeras.workflow.opened import OpenRun
     from cxrkeras.workflow.selection import select
 
-    show = reporter(ctx)
-    opened = OpenRun(open_run(run, show))
+    opened = OpenRun(opened_run)
     selection = select(opened, out=out, reporter=show, **films)
-    number = opened.run.resolve_epoch(epoch)
     result = work(opened, number, selection, seed=seed, reporter=show)
     if out is not None:
         save_evaluation(Run(out), number, selection.split, result)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from cxrkeras_cli.options import data_options, map_options, open_run, run_option, selection_options
+from cxrkeras_cli.options import checked_methods, data_options, map_options, open_run, run_option, selection_options
 from cxrkeras_cli.output import format_option, print_table, reporter
+from cxrkeras_cli.tensorflow import load_tensorflow
 
 
 @click.command()
@@ -42,17 +43,26 @@ def explain(ctx: click.Context, run: str | None, epoch: str, form: str, out: Pat
       cxrkeras explain --method scorecam
       cxrkeras explain --run kermany-resnet --epoch best --method gradcam++,layercam --image film.png
     """
+    load_tensorflow()
+    show = reporter(ctx)
+    method, layer, engine = checked_methods(options.pop("method")), options.pop("layer"), options.pop("engine")
+    channels, target, pictures = options.pop("max_channels"), options.pop("target"), options.pop("overlays")
+    opened_run = open_run(run, show)
+    number = opened_run.resolve_epoch(epoch)
+    load_tensorflow()
     from cxrkeras.workflow.evidence import map_options as make_options
     from cxrkeras.workflow.explain import explain_selection
     from cxrkeras.workflow.opened import OpenRun
     from cxrkeras.workflow.selection import select
 
-    show = reporter(ctx)
-    method, layer, engine = options.pop("method"), options.pop("layer"), options.pop("engine")
-    channels, target, pictures = options.pop("max_channels"), options.pop("target"), options.pop("overlays")
-    opened = OpenRun(open_run(run, show))
-    number = opened.run.resolve_epoch(epoch)
+    opened = OpenRun(opened_run)
     selection = select(opened, out=out, reporter=show, **options)
     wanted = make_options(opened, selection, target=target, layer=layer, engine=engine, max_channels=channels)
     table = explain_selection(opened, number, selection, method, wanted, overlays=pictures, reporter=show)
-    print_table(table, form, title=f"{opened.run.name}, epoch {number}, {len(selection)} films")
+    if form != "table":
+        print_table(table, form)
+        return
+    title = f"{opened.run.name}, epoch {number}, {len(selection)} films"
+    print_table(table.drop(columns=["maps", "contact_sheet"]), form, title=title)
+    for sheet in table["contact_sheet"]:
+        click.echo(sheet)

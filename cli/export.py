@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 from cxrkeras_cli.options import open_run, run_option
 from cxrkeras_cli.output import reporter
+from cxrkeras_cli.tensorflow import load_tensorflow
 
 
 @click.command()
@@ -15,10 +16,13 @@ from cxrkeras_cli.output import reporter
 @click.pass_context
 def export(ctx: click.Context, run: str | None, epoch: str, out: str, overwrite: bool) -> None:
     """Write a checkpoint as a plain Keras model: films in 0..255 in, probabilities out, preprocessing inside."""
+    load_tensorflow()
+    opened_run = open_run(run, reporter(ctx))
+    number = opened_run.resolve_epoch(epoch)
+    load_tensorflow()
     from cxrkeras.workflow.export import export as work
     from cxrkeras.workflow.opened import OpenRun
 
-    opened = OpenRun(open_run(run, reporter(ctx)))
-    number = opened.run.resolve_epoch(epoch)
+    opened = OpenRun(opened_run)
     file = work(opened, number, out, overwrite=overwrite)
     click.echo(f"{file}: {opened.run.name}, epoch {number}, classes {', '.join(opened.classes)}")

@@ -88,6 +88,15 @@ def map_options(function: Callable) -> Callable:
     return function
 
 
+def checked_methods(spec: str | None) -> str | None:
+    """The methods as typed, refused at once if one does not exist."""
+    if spec is not None:
+        from cxrkeras.cams.registry import method_names
+
+        method_names(spec)
+    return spec
+
+
 class Renamed(click.ParamType):
     """`THEIRS=OURS`, a label of outside films in the run's words."""
 

@@ -5,8 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from cxrkeras_cli.options import Grid, data_options, map_options, open_run, run_option, selection_options
+from cxrkeras_cli.options import (
+    Grid,
+    checked_methods,
+    data_options,
+    map_options,
+    open_run,
+    run_option,
+    selection_options,
+)
 from cxrkeras_cli.output import format_option, print_table, reporter
+from cxrkeras_cli.tensorflow import load_tensorflow
 
 
 @click.command()
@@ -40,34 +49,47 @@ def score(
       cxrkeras score --run kermany-resnet --epoch all --method gradcam++,layercam --format csv
       cxrkeras score --maps maps.npz --predictions predictions.csv
     """
-    from cxrkeras.workflow import score as work
-
     show = reporter(ctx)
     names = ("threshold", "gamma", "grid", "pair_weights", "macro", "same_patient")
     settings = {name: options.pop(name) for name in names}
     if maps_file or predictions:
-        if not (maps_file and predictions):
-            raise click.UsageError("--maps and --predictions go together: the maps, and whose they are.")
-        given = [name for name, value in {**options, "run": run, "out": out}.items() if value and name != "engine"]
-        if given:
-            raise click.UsageError(f"--maps scores maps from outside a run: leave out --{given[0].replace('_', '-')}.")
-        print_table(work.score_files(maps_file, predictions, settings), form, title=maps_file)
+        _score_files(ctx, maps_file, predictions, settings, form)
         return
+    method, layer, engine = checked_methods(options.pop("method")), options.pop("layer"), options.pop("engine")
+    channels = options.pop("max_channels")
+    opened_run = open_run(run, show)
+    epochs = opened_run.epochs() if epoch == "all" else [opened_run.resolve_epoch(epoch)]
+    load_tensorflow()
     from cxrkeras.workflow.evidence import map_options as make_options
     from cxrkeras.workflow.opened import OpenRun
+    from cxrkeras.workflow.score import score_selection
+    from cxrkeras.workflow.score_table import printed_classes, printed_globals
     from cxrkeras.workflow.selection import select
 
-    method, layer, engine = options.pop("method"), options.pop("layer"), options.pop("engine")
-    channels = options.pop("max_channels")
-    opened = OpenRun(open_run(run, show))
-    epochs = opened.run.epochs() if epoch == "all" else [opened.run.resolve_epoch(epoch)]
+    opened = OpenRun(opened_run)
     selection = select(opened, out=out, reporter=show, **options)
     wanted = make_options(opened, selection, layer=layer, engine=engine, max_channels=channels)
-    table = work.score_selection(opened, epochs, selection, method, wanted, settings, reporter=show)
+    table = score_selection(opened, epochs, selection, method, wanted, settings, reporter=show)
     if form != "table":
         print_table(table, form)
         return
     for number in epochs:
         title = f"{opened.run.name}, epoch {number}, split {selection.split}: C-Score (consistent is not correct)"
-        print_table(work.printed_classes(table, number), form, title=title)
-        print_table(work.printed_globals(table, number), form)
+        print_table(printed_classes(table, number), form, title=title)
+        print_table(printed_globals(table, number), form)
+
+
+def _score_files(ctx: click.Context, maps_file: str | None, predictions: str | None, settings: dict, form: str) -> None:
+    if not (maps_file and predictions):
+        raise click.UsageError("--maps and --predictions go together: the maps, and whose they are.")
+    allowed = {"maps_file", "predictions", "form", *settings}
+    given = [
+        name
+        for name in ctx.params
+        if name not in allowed and ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.UsageError(f"--maps scores maps from outside a run: leave out --{given[0].replace('_', '-')}.")
+    from cxrkeras.workflow.score_files import score_files
+
+    print_table(score_files(maps_file, predictions, settings), form, title=maps_file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 from cxrkeras_cli.options import Pair, data_options
 from cxrkeras_cli.output import format_option, print_table, reporter
+from cxrkeras_cli.tensorflow import load_tensorflow
 
 
 @click.command()
@@ -51,6 +52,7 @@ def train(
       cxrkeras train --data chest_xray/ --backbone ResNet50V2 --run kermany-resnet
       cxrkeras train --data chest_xray/ --backbone ResNet50V2 --run kermany-resnet --resume
     """
+    load_tensorflow()
     from cxrkeras.workflow import train as work
     from cxrkeras.workflow.plan import training_plan
 

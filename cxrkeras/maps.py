@@ -222,8 +222,10 @@ def concentration(values: np.ndarray) -> np.ndarray:
     Returns:
         float64 ``[n]``: 0 for a uniform map, 1 for one hot cell, NaN for a zero or non-finite map.
     """
-    positive = np.maximum(np.asarray(values, dtype=np.float64).reshape(len(values), -1), 0)
-    finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    count, h, w = np.shape(values)
+    cells = np.asarray(values, dtype=np.float64).reshape(count, h * w)
+    positive = np.maximum(cells, 0)
+    finite = np.isfinite(cells).all(axis=1)
     peak = np.where(finite, positive.max(axis=1, initial=0), 0)
     defined = peak > 0
     share = positive[defined] / peak[defined, None]

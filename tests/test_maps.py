@@ -170,3 +170,10 @@ def test_concatenate_joins_parts_and_refuses_strangers(some_maps):
         concatenate([some_maps, Maps.from_arrays(arrays | {"extras.more": np.zeros(4)})])
     with pytest.raises(ScoreInputError, match="no maps to join"):
         concatenate([])
+
+
+def test_no_maps_at_all():
+    nothing = np.zeros((0, 7, 5), dtype=np.float32)
+    assert degenerate(nothing).shape == concentration(nothing).shape == (0,)
+    assert min_max(nothing).shape == (0, 7, 5)
+    assert resize(nothing, 9).shape == (0, 9, 9)

@@ -174,7 +174,7 @@ class Explainer:
             results=results,
         )
         if self._plan.has_forward_method:
-            yield from self._with_scorecam(shared, batch, films[:n], raw["features"][:n], counter)
+            yield from self._with_scorecam(shared, batch, films, raw["features"], counter)
         else:
             yield self._ordered(shared)
 

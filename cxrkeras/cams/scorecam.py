@@ -138,9 +138,9 @@ def film_maps(
 
     Args:
         forward: the compiled masked forward.
-        films: x, the model's input ``[n, H, W, C]``.
-        features: A, float32 ``[n, h, w, K]``.
-        scores: per film, probabilities ``[m, n_classes]`` -> p_c ``[m]``.
+        films: x, the model's input ``[b, H, W, C]``; its last b − n films are padding, so that b never changes.
+        features: A, float32 ``[b, h, w, K]``.
+        scores: per film, n of them: probabilities ``[m, n_classes]`` -> p_c ``[m]``.
         probabilities: of the unmasked films, ``[n, n_classes]``.
         film_ids: seed the draw when channels are capped.
         seed: seeds the draw, too.
@@ -150,7 +150,7 @@ def film_maps(
         plan: told once how many forwards this batch needs.
         report: told after each pack how many of them are done.
     """
-    arrays = features.numpy()
+    arrays = features.numpy()[: len(scores)]
     count = arrays.shape[-1]
     masks = tf.transpose(features, (0, 3, 1, 2))
     if weighting == "softmax":

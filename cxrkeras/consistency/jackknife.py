@@ -23,11 +23,11 @@ class PairMean:
     Attributes:
         value: the mean.
         weights: Σ w over all its pairs.
-        left_out: the mean without patient P, ``[P]``; NaN where no pair is left. Linearised when pairs were drawn.
+        left_out: the mean without patient P, ``[P]``; NaN where no pair is left.
         n_pairs: pairs scored.
         sampling_variance: variance that comes from drawing pairs; 0 when exact.
-        echo: what drawn pairs add to Σ_P (value − left_out)² beyond `sampling_variance`, because a pair touches two
-            patients.
+        noise: what drawing pairs alone adds to Σ_P (value − left_out)²; a pair touches two patients, so this is
+            about twice the sampling variance.
         sampled: the pairs were drawn.
     """
 
@@ -36,7 +36,7 @@ class PairMean:
     left_out: np.ndarray
     n_pairs: int
     sampling_variance: float = 0.0
-    echo: float = 0.0
+    noise: float = 0.0
     sampled: bool = False
 
     def __sub__(self, other: PairMean) -> PairMean:
@@ -46,7 +46,7 @@ class PairMean:
             self.left_out - other.left_out,
             self.n_pairs,
             self.sampling_variance + other.sampling_variance,
-            self.echo + other.echo,
+            self.noise + other.noise,
             self.sampled or other.sampled,
         )
 
@@ -66,8 +66,9 @@ def standard_error(mean: PairMean, patients: np.ndarray) -> float:
     """Return the standard error over the patients that have a film in the mean.
 
     Args:
-        mean: exact: delete-one-patient jackknife. Drawn pairs: √(Σ_P(value − left_out)² − echo), at least the
-            sampling error.
+        mean: exact: delete-one-patient jackknife. Drawn pairs: the same of the drawn pairs, without the noise that
+            drawing adds to it, plus the sampling variance; at least the sampling error. For many patients this is
+            (1/m²)·Σ_P(Σ_{pairs touching P}(s − mean))² − sd²/m.
         patients: numbers of those patients, int ``[G]``.
 
     Returns:
@@ -78,5 +79,5 @@ def standard_error(mean: PairMean, patients: np.ndarray) -> float:
         return float("nan")
     if not mean.sampled:
         return jackknife_stderr(left_out)
-    between = np.sum((mean.value - left_out) ** 2) - mean.echo
-    return float(np.sqrt(max(between, mean.sampling_variance)))
+    between = np.sum((mean.value - left_out) ** 2) - mean.noise
+    return float(np.sqrt(max(between, 0) * (len(patients) - 1) / len(patients) + mean.sampling_variance))

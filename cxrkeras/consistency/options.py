@@ -63,7 +63,7 @@ class Options:
             if self.grid != "native":
                 raise unknown("grid", self.grid, ("native", "a side in cells", "(H, W)"))
             return
-        sides = (self.grid,) if isinstance(self.grid, Integral) else tuple(self.grid)
+        sides = tuple(self.grid) if isinstance(self.grid, tuple | list) else (self.grid,)
         if len(sides) not in (1, 2) or not all(isinstance(side, Integral) and side >= 3 for side in sides):
             raise UsageError(f"grid: expected 'native', a side or (H, W) of at least 3 cells. Received {self.grid!r}.")
 
@@ -71,7 +71,7 @@ class Options:
         """Return the common grid ``(H, W)`` for maps of the native grid."""
         if isinstance(self.grid, str):
             return native
-        height, width = (self.grid, self.grid) if isinstance(self.grid, Integral) else self.grid
+        height, width = (self.grid, self.grid) if isinstance(self.grid, Integral) else (self.grid[0], self.grid[-1])
         return int(height), int(width)
 
     def as_parameters(self, native: tuple[int, int]) -> dict[str, Any]:

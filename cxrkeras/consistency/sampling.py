@@ -27,7 +27,7 @@ def sampled_mean(
     n_pairs: int,
     rng: np.random.Generator,
 ) -> PairMean:
-    """Return the mean score of drawn pairs, its sampling variance and its linearised values without each patient.
+    """Return the mean score of drawn pairs, its sampling variance and its values without each patient.
 
     Args:
         maps: emphasised maps; the lists' `films` are their rows.
@@ -39,20 +39,26 @@ def sampled_mean(
         rng: source of the draws.
     """
     other = left if right is None else right
+    weights = total_weight(left, kind, drop_same_patient) if right is None else float("nan")
     i, j = drawn_pairs(left, right, kind, drop_same_patient, n_pairs, rng)
     scores = _scores(maps, left.films[i], other.films[j])
     value = scores.mean()
     error = scores - value
     first, second = left.patients[i], other.patients[j]
     two = first != second
-    touching = np.bincount(first, error, n_patients) + np.bincount(second[two], error[two], n_patients)
+
+    def by_patient(values: np.ndarray) -> np.ndarray:
+        return np.bincount(first, values, n_patients) + np.bincount(second[two], values[two], n_patients)
+
+    remaining = n_pairs - by_patient(np.ones(n_pairs))
+    share = np.divide(1.0, remaining, out=np.full(n_patients, np.nan), where=remaining > 0)
     return PairMean(
         value=float(value),
-        weights=total_weight(left, kind, drop_same_patient) if right is None else float("nan"),
-        left_out=value - touching / n_pairs,
+        weights=weights,
+        left_out=value - by_patient(error) * share,
         n_pairs=n_pairs,
         sampling_variance=float(scores.var(ddof=1) / n_pairs),
-        echo=float(np.sum(error[two] ** 2) / n_pairs**2),
+        noise=float(np.nansum(by_patient(error**2) * share**2)),
         sampled=True,
     )
 

@@ -28,7 +28,7 @@ SHORTCUTS = ("tag", "exposure", "sex")
 COLUMNS = ("path", "label", "patient", "split", "sex", "mask", "box_x", "box_y", "box_w", "box_h", "shortcut")
 
 # Part of the cache key: raise it with every change of a pixel.
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 3
 
 FILMS_PER_PATIENT = (1, 3)
 TAG_CORNER = 0.05  # of the side, from the left and from the top

@@ -1,0 +1,127 @@
+"""Logits and probabilities behind every kind of head, and what can be explained of them."""
+
+import keras
+import numpy as np
+import pytest
+
+from cxrkeras.cams import explain_all
+from cxrkeras.errors import LayerError, TargetError
+
+
+def maps(model, films, targets, **settings):
+    return explain_all(model, films, targets, methods="gradcam", **settings)["gradcam"].values
+
+
+def test_a_sigmoid_unit_has_two_classes(with_head, films):
+    model = with_head(1, "sigmoid", spread=4.0)
+    answers = model.predict(films, verbose=0)[:, 0]
+    both = [explain_all(model, films, np.full(5, c), methods="gradcam,scorecam") for c in (0, 1)]
+    np.testing.assert_allclose(both[0].probabilities, np.stack([1 - answers, answers], 1), atol=1e-6)
+    np.testing.assert_allclose(both[0].logits[:, 1], np.log(answers / (1 - answers)), atol=1e-3)
+    np.testing.assert_array_equal(both[0].logits[:, 0], -both[0].logits[:, 1])
+    kernel = np.asarray(model.get_layer("scores").get_weights()[0], np.float64)[:, 0]
+    features = keras.Model(model.inputs, model.get_layer("top").output).predict(films, verbose=0)
+    total = features.astype(np.float64) @ kernel / 64
+    np.testing.assert_allclose(both[1]["gradcam"].values, np.maximum(total, 0), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(both[0]["gradcam"].values, np.maximum(-total, 0), rtol=1e-4, atol=1e-6)
+    # w_k = 1 − s and s: the two maps add up to the plain channel sum
+    sums = both[0]["scorecam"].values + both[1]["scorecam"].values
+    np.testing.assert_allclose(sums, features.sum(-1), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("activation", "expected"), [("sigmoid", "own"), ("linear", "softmax"), (None, "softmax")])
+def test_several_units_keep_their_own_probabilities(with_head, films, targets, activation, expected):
+    model = with_head(3, activation)
+    explained = explain_all(model, films, targets, methods="gradcam")
+    output = model.predict(films, verbose=0).astype(np.float64)
+    if expected == "own":
+        np.testing.assert_allclose(explained.probabilities, output, atol=1e-6)
+    else:
+        np.testing.assert_allclose(explained.logits, output, atol=1e-5)
+        shifted = np.exp(output - output.max(1, keepdims=True))
+        np.testing.assert_allclose(explained.probabilities, shifted / shifted.sum(1, keepdims=True), atol=1e-6)
+    linear = with_head(3, None)
+    np.testing.assert_allclose(explained["gradcam"].values, maps(linear, films, targets), rtol=1e-5, atol=1e-7)
+
+
+def test_a_softmax_layer_behind_linear_logits_is_bypassed(with_head, films, targets):
+    linear = with_head(3, None, spread=4.0)
+    layers = (keras.layers.Softmax(), keras.layers.Activation("softmax"), keras.layers.Softmax(dtype="mixed_bfloat16"))
+    for layer in layers:
+        model = keras.Model(linear.inputs, layer(linear.output))
+        np.testing.assert_allclose(maps(model, films, targets), maps(linear, films, targets), rtol=1e-5, atol=1e-6)
+
+
+def test_a_saturated_softmax_still_has_a_map(with_head, films, targets):
+    model = with_head(3, "softmax", spread=500.0)
+    explained = explain_all(model, films, targets, methods="gradcam,gradcam++,layercam")
+    assert explained.probabilities.max() == 1
+    assert set(explained["gradcam++"].status) == {"ok"}
+    assert np.isfinite(explained["gradcam++"].values).all()
+
+
+def test_gradient_on_probability_is_the_chain_rule(with_head, films):
+    model = with_head(2, "softmax", spread=0.5)
+    explained = explain_all(model, films, np.ones(5, int), methods="gradcam", on="probability")
+    margin = maps(model, films, np.ones(5, int), on="margin")
+    slope = explained.probabilities.prod(1)[:, None, None]
+    np.testing.assert_allclose(explained["gradcam"].values, slope * margin, rtol=1e-4, atol=1e-7)
+
+
+def test_margin_does_not_see_a_common_shift_and_logit_does(with_head, films, targets):
+    model = with_head(3, "softmax")
+    kernel, bias = model.get_layer("scores").get_weights()
+    shifted = with_head(3, "softmax")
+    shifted.get_layer("scores").set_weights([kernel + 0.5, bias])
+    np.testing.assert_allclose(
+        maps(model, films, targets, on="margin"), maps(shifted, films, targets, on="margin"), rtol=1e-3, atol=1e-5
+    )
+    assert np.abs(maps(model, films, targets) - maps(shifted, films, targets)).max() > 1e-3
+
+
+def test_margin_of_two_classes_is_the_difference_of_logits(with_head, films):
+    model = with_head(2, "softmax")
+    kernel = np.asarray(model.get_layer("scores").get_weights()[0], np.float64)
+    features = keras.Model(model.inputs, model.get_layer("top").output).predict(films, verbose=0)
+    expected = np.maximum(features @ (kernel[:, 1] - kernel[:, 0]), 0) / 64
+    np.testing.assert_allclose(maps(model, films, np.ones(5, int), on="margin"), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        ([0, 1], "expected 5 targets, one per image; received 2"),
+        ([0, 1, 2, 3, 0], r"Expected 0 to 2, one of 3 classes \(a, b, c\); received \[3\]"),
+        ([0, 1, -1, 0, 0], "class indices from 0"),
+        ([0.5, 1, 1, 0, 0], "class indices from 0"),
+        (np.zeros((5, 1), int), "one per image; received an array of shape"),
+    ],
+)
+def test_targets_are_checked(flat, films, targets, message):
+    with pytest.raises(TargetError, match=message):
+        explain_all(flat, films, targets, methods="gradcam", classes=("a", "b", "c"))
+
+
+def test_several_outputs_are_refused(flat, films):
+    twice = keras.Model(flat.inputs, [flat.output, flat.output])
+    with pytest.raises(TargetError, match="has 2 outputs"):
+        explain_all(twice, films, methods="gradcam")
+    spatial = keras.Model(flat.inputs, flat.get_layer("top").output)
+    with pytest.raises(TargetError, match=r"received \(5, 8, 8, 10\)"):
+        explain_all(spatial, films, methods="gradcam")
+
+
+def test_a_layer_the_scores_do_not_use_is_an_error(flat, films, targets):
+    class Aside(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.aside = flat, keras.layers.Conv2D(2, 3, name="aside")
+
+        def call(self, inputs):
+            self.aside(inputs)
+            return self.inner(inputs)
+
+    model = Aside()
+    model(films)
+    with pytest.raises(LayerError, match="do not depend on layer 'aside'"):
+        explain_all(model, films, targets, methods="gradcam", layer="aside")

@@ -1,0 +1,79 @@
+"""The method table, the parsing of names and what importing it costs."""
+
+import subprocess
+import sys
+
+import pytest
+
+from cxrkeras.cams.registry import ALL_CAMS, METHODS, Method, method_names, method_options, scorecam_forwards
+from cxrkeras.errors import MethodError
+
+
+def test_all_are_the_six_cams():
+    assert method_names("all") == ALL_CAMS
+    assert len(ALL_CAMS) == 6
+    assert set(ALL_CAMS) <= set(METHODS)
+
+
+@pytest.mark.parametrize(
+    ("spec", "names"),
+    [
+        ("gradcam", ("gradcam",)),
+        (" LayerCAM , gradcam++,layercam", ("layercam", "gradcam++")),
+        (["eigencam", "gradcam"], ("eigencam", "gradcam")),
+    ],
+)
+def test_names_are_parsed(spec, names):
+    assert method_names(spec) == names
+
+
+def test_unknown_and_empty_names():
+    with pytest.raises(MethodError, match="unknown method 'scorcam'.*Did you mean 'scorecam'"):
+        method_names("scorcam")
+    with pytest.raises(MethodError, match="no method given"):
+        method_names(" , ")
+
+
+def test_options_are_completed_and_unknown_ones_named():
+    options = method_options(("gradcam", "scorecam"), {"max_channels": 8})
+    assert options == {"gradcam": {}, "scorecam": {"weighting": "probability", "max_channels": 8}}
+    with pytest.raises(MethodError, match="Did you mean 'max_channels'"):
+        method_options(("scorecam",), {"max_chanels": 8})
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_every_record_is_complete_and_loads(method: Method):
+    assert METHODS[method.name] is method
+    assert callable(method.load())
+    assert method.paper
+    assert "\n" not in method.description
+    if method.fuse:
+        assert callable(method.load_fuse())
+
+
+def test_methods_of_one_layer_cannot_fuse():
+    with pytest.raises(MethodError, match="gradcam reads one layer"):
+        METHODS["gradcam"].load_fuse()
+
+
+@pytest.mark.parametrize(("cap", "forwards"), [(None, 6144), (64, 192), (5000, 6144)])
+def test_scorecam_forwards(cap, forwards):
+    assert scorecam_forwards(3, 2048, cap) == forwards
+
+
+def test_the_registry_loads_no_tensorflow_and_no_keras():
+    code = (
+        "import sys, cxrkeras.cams, cxrkeras.cams.registry; "
+        "sys.exit(any(name.split('.')[0] in ('tensorflow', 'keras', 'tf_keras_vis') for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_public_names_resolve():
+    import cxrkeras.cams as cams
+
+    for name in cams.__all__:
+        assert getattr(cams, name) is not None
+    assert set(cams.__all__) <= set(dir(cams))
+    with pytest.raises(AttributeError, match="no attribute 'GradCam'"):
+        _ = cams.GradCam

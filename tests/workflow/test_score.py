@@ -1,0 +1,164 @@
+"""Scores of a run: the same numbers as the pure metric, stored once per parameter set; and maps from elsewhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cxrkeras.consistency import c_score
+from cxrkeras.errors import DataError, ScoreInputError
+from cxrkeras.tables import probability_columns
+from cxrkeras.workflow.evidence import MapOptions, ensure
+from cxrkeras.workflow.opened import OpenRun
+from cxrkeras.workflow.score import score_selection
+from cxrkeras.workflow.score_files import score_files
+from cxrkeras.workflow.score_table import printed_classes, printed_globals
+from cxrkeras.workflow.selection import select
+
+SETTINGS = {"threshold": 0.5}
+
+
+@pytest.fixture
+def opened(run_copy):
+    return OpenRun(run_copy)
+
+
+def test_a_run_s_scores_are_the_metric_of_its_maps_and_predictions(opened):
+    selection = select(opened)
+    table = score_selection(opened, [4], selection, "gradcam,layercam", MapOptions(), SETTINGS)
+    predictions = opened.run.predictions(4, "test")
+    for method in ("gradcam", "layercam"):
+        maps = ensure(opened, 4, selection, [method], MapOptions())[method]
+        direct = c_score(
+            maps,
+            selection.films.labels,
+            predictions[probability_columns(opened.classes)].to_numpy(),
+            patients=predictions["patient"].to_numpy(str),
+            threshold=0.5,
+        )
+        rows = table[(table["method"] == method) & (table["level"] == "class")]
+        np.testing.assert_allclose(rows["score"], direct.per_class["score"])
+        np.testing.assert_allclose(rows["excess_stderr"], direct.per_class["excess_stderr"])
+        over_all = table[(table["method"] == method) & (table["level"] == "global")].set_index("class")["score"]
+        assert over_all["macro"] == pytest.approx(direct.macro, nan_ok=True)
+        assert over_all["micro"] == pytest.approx(direct.micro, nan_ok=True)
+    assert (rows["n_patients"] < rows["n_gold"]).any(), "phantom patients have several films"
+    for column in (
+        "threshold",
+        "gamma",
+        "grid",
+        "pair_weights",
+        "macro_rule",
+        "native_grid",
+        "layer",
+        "split",
+        "films",
+    ):
+        assert column in table
+
+
+def test_repeating_replaces_its_own_rows_and_keeps_others(opened):
+    selection = select(opened)
+    first = score_selection(opened, [4], selection, "gradcam", MapOptions(), SETTINGS)
+    score_selection(opened, [4], selection, "gradcam", MapOptions(), {"threshold": 0.6})
+    score_selection(opened, [4], selection, "gradcam", MapOptions(), SETTINGS)
+    stored = opened.run.scores(4)
+    assert len(stored) == 2 * len(first)
+    assert sorted(stored["threshold"].unique()) == [0.5, 0.6]
+    again = stored[stored["threshold"] == 0.5].reset_index(drop=True)
+    np.testing.assert_allclose(again["score"], first["score"], rtol=1e-12)
+    score_selection(opened, [4], select(opened, limit=4), "gradcam", MapOptions(), SETTINGS)
+    assert len(opened.run.scores(4)) == 3 * len(first), "other films are other rows"
+
+
+def test_an_unreachable_threshold_is_nan_with_its_reason_and_never_zero(opened):
+    table = score_selection(opened, [4], select(opened), "gradcam", MapOptions(), {"threshold": 1.0})
+    classes = table[table["level"] == "class"]
+    assert classes["score"].isna().all()
+    assert set(classes["status"]) <= {"empty_gold_list", "undefined_gold_list"}
+    assert table[table["class"] == "macro"]["score"].isna().all()
+    assert len(printed_classes(table, 4)) == 2
+    assert printed_globals(table, 4)["macro"].isna().all()
+
+
+def test_every_checkpoint_is_scored_into_its_own_file(opened):
+    score_selection(opened, [2, 3], select(opened), "eigencam", MapOptions(), SETTINGS)
+    assert [file.name for file in sorted((opened.run.path / "scores").iterdir())] == ["epoch_002.csv", "epoch_003.csv"]
+    assert sorted(opened.run.scores()["epoch"].unique()) == [2, 3]
+
+
+def test_loose_images_cannot_be_scored(opened, phantom_folder):
+    film = pd.read_csv(phantom_folder / "manifest.csv")["path"][0]
+    with pytest.raises(DataError, match="needs a label for every film"):
+        score_selection(opened, [4], select(opened, image=[phantom_folder / film]), "gradcam", MapOptions(), {})
+
+
+@pytest.fixture
+def any_framework(tmp_path):
+    rng = np.random.default_rng(0)
+    maps = rng.random((12, 7, 7)).astype("float32")
+    table = pd.DataFrame(
+        {
+            "image": [f"f{i}" for i in range(12)],
+            "label": ["sick", "well"] * 6,
+            "patient": [f"p{i // 4}" for i in range(12)],
+            "probability_sick": np.tile([0.9, 0.2], 6),
+            "probability_well": np.tile([0.1, 0.8], 6),
+        }
+    )
+    np.savez(tmp_path / "maps.npz", maps=maps)
+    table.to_csv(tmp_path / "predictions.csv", index=False)
+    return tmp_path, maps, table
+
+
+def test_maps_of_any_framework_are_scored_as_the_metric_does(any_framework):
+    folder, maps, table = any_framework
+    scored = score_files(str(folder / "maps.npz"), str(folder / "predictions.csv"), {"gamma": 1.5, "grid": "native"})
+    probabilities = table[["probability_sick", "probability_well"]].to_numpy()
+    direct = c_score(
+        maps,
+        table["label"],
+        probabilities,
+        classes=["sick", "well"],
+        patients=table["patient"],
+        gamma=1.5,
+        grid="native",
+    )
+    rows = scored[scored["level"] == "class"]
+    np.testing.assert_allclose(rows["score"], direct.per_class["score"])
+    assert rows["n_patients"].tolist() == [3, 3]
+    shuffled = np.random.default_rng(1).permutation(12)
+    np.savez(folder / "named.npz", values=maps[shuffled], images=table["image"].to_numpy(str)[shuffled])
+    named = score_files(str(folder / "named.npz"), str(folder / "predictions.csv"), {"gamma": 1.5, "grid": "native"})
+    np.testing.assert_allclose(named[named["level"] == "class"]["score"], rows["score"])
+    plain = table.rename(columns={"probability_sick": "sick", "probability_well": "well"})
+    plain.to_csv(folder / "plain.csv", index=False)
+    same = score_files(str(folder / "maps.npz"), str(folder / "plain.csv"), {"gamma": 1.5, "grid": "native"})
+    np.testing.assert_allclose(same[same["level"] == "class"]["score"], rows["score"])
+
+
+def test_files_that_do_not_fit_say_what_is_missing(any_framework):
+    folder, maps, table = any_framework
+    maps_file, predictions = str(folder / "maps.npz"), str(folder / "predictions.csv")
+    with pytest.raises(DataError, match="does not exist"):
+        score_files(str(folder / "none.npz"), predictions, {})
+    with pytest.raises(DataError, match="do not exist"):
+        score_files(maps_file, str(folder / "none.csv"), {})
+    np.savez(folder / "wrong.npz", heat=maps)
+    with pytest.raises(ScoreInputError, match="no array named 'maps' or 'values'. Received: heat"):
+        score_files(str(folder / "wrong.npz"), predictions, {})
+    (folder / "text.npz").write_text("no")
+    with pytest.raises(DataError, match="cannot be read"):
+        score_files(str(folder / "text.npz"), predictions, {})
+    table.drop(columns=["label"]).to_csv(folder / "bare.csv", index=False)
+    with pytest.raises(ScoreInputError, match="no column 'label'"):
+        score_files(maps_file, str(folder / "bare.csv"), {})
+    table[["image", "label", "probability_sick"]].rename(columns={"probability_sick": "p"}).to_csv(
+        folder / "one.csv", index=False
+    )
+    with pytest.raises(ScoreInputError, match="no probability columns"):
+        score_files(maps_file, str(folder / "one.csv"), {})
+    table.iloc[:5].to_csv(folder / "short.csv", index=False)
+    with pytest.raises(ScoreInputError, match="12"):
+        score_files(maps_file, str(folder / "short.csv"), {})
