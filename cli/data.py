@@ -57,6 +57,8 @@ def phantom(out: str, **options) -> None:
     from cxrkeras.data.phantom import generate_phantom
     from cxrkeras.errors import DataError
 
+    if bool(options["shortcut"]) != (options["shortcut_probability"] > 0):
+        raise click.UsageError("--shortcut and --shortcut-probability above 0 go together.")
     folder = Path(out)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(f"{folder} exists and is not empty. Expected a new folder for the phantom films.")

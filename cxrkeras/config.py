@@ -29,7 +29,7 @@ class PhantomSettings(Section):
 
     films: int = Field(400, ge=20)
     classes: int = Field(2, ge=2, le=5)
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     shortcut: Literal["tag", "exposure", "sex"] | None = None
     shortcut_probability: float = Field(0.0, ge=0, le=1)
 
@@ -161,10 +161,10 @@ def flat_overrides(**flat: Any) -> dict[str, dict[str, Any]]:
     Raises:
         ConfigError: a name that no section has.
     """
-    home = {name: "score" for name in ScoreSettings.model_fields}
+    home = dict.fromkeys(ScoreSettings.model_fields, "score")
     home |= {name: "data" for name in DataSettings.model_fields if name != "path"}
-    home |= {name: "model" for name in ModelSettings.model_fields}
-    home |= {name: "training" for name in TrainingSettings.model_fields}
+    home |= dict.fromkeys(ModelSettings.model_fields, "model")
+    home |= dict.fromkeys(TrainingSettings.model_fields, "training")
     sections: dict[str, dict[str, Any]] = {}
     for name, value in flat.items():
         if value is None:

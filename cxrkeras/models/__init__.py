@@ -1,0 +1,1 @@
+"""Backbones, weight sources and the classifier; knows no run and no training."""

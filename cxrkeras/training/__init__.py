@@ -1,0 +1,1 @@
+"""The two-stage training routine; hands its results to events and knows no files."""

@@ -165,7 +165,8 @@ class _Job:
             loss=float(fitted.history["loss"][-1]),
             val_loss=cross_entropy(logits, self.validation.labels),
             val_auc=exact_auc(self.validation.labels, probabilities)[0],
-            learning_rate=float(keras.ops.convert_to_numpy(stage.model.optimizer.learning_rate)),
+            # the optimizer holds a float32: six digits give the rate back as it was set
+            learning_rate=float(f"{float(stage.model.optimizer.learning_rate):.6g}"),
             seconds=time.perf_counter() - start,
         )
         self.events.epoch(record, probabilities)

@@ -31,8 +31,6 @@ def long_table(result: ConsistencyScore) -> pd.DataFrame:
     parameters = dict(result.parameters)
     parameters["macro_rule"] = parameters.pop("macro")
     parameters["pair_seed"] = parameters.pop("seed")
-    native = parameters.pop("native_grid")
-    parameters["native_grid"] = "x".join(map(str, native)) if isinstance(native, list | tuple) else str(native)
     return table.assign(**{name: _plain(value) for name, value in parameters.items()})
 
 
@@ -59,4 +57,6 @@ def _empty(column: pd.Series, n: int) -> list[Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return "x".join(map(str, value))
     return value if isinstance(value, str | int | float | bool) or value is None else str(value)

@@ -12,7 +12,7 @@ def maps(model, films, targets, **settings):
     return explain_all(model, films, targets, methods="gradcam", **settings)["gradcam"].values
 
 
-def test_a_sigmoid_unit_has_two_classes(with_head, films):
+def test_a_sigmoid_unit_has_two_classes(with_head, films, features):
     model = with_head(1, "sigmoid", spread=4.0)
     answers = model.predict(films, verbose=0)[:, 0]
     both = [explain_all(model, films, np.full(5, c), methods="gradcam,scorecam") for c in (0, 1)]
@@ -20,8 +20,7 @@ def test_a_sigmoid_unit_has_two_classes(with_head, films):
     np.testing.assert_allclose(both[0].logits[:, 1], np.log(answers / (1 - answers)), atol=1e-3)
     np.testing.assert_array_equal(both[0].logits[:, 0], -both[0].logits[:, 1])
     kernel = np.asarray(model.get_layer("scores").get_weights()[0], np.float64)[:, 0]
-    features = keras.Model(model.inputs, model.get_layer("top").output).predict(films, verbose=0)
-    total = features.astype(np.float64) @ kernel / 64
+    total = features @ kernel / 64
     np.testing.assert_allclose(both[1]["gradcam"].values, np.maximum(total, 0), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(both[0]["gradcam"].values, np.maximum(-total, 0), rtol=1e-4, atol=1e-6)
     # w_k = 1 − s and s: the two maps add up to the plain channel sum
@@ -79,10 +78,9 @@ def test_margin_does_not_see_a_common_shift_and_logit_does(with_head, films, tar
     assert np.abs(maps(model, films, targets) - maps(shifted, films, targets)).max() > 1e-3
 
 
-def test_margin_of_two_classes_is_the_difference_of_logits(with_head, films):
+def test_margin_of_two_classes_is_the_difference_of_logits(with_head, films, features):
     model = with_head(2, "softmax")
     kernel = np.asarray(model.get_layer("scores").get_weights()[0], np.float64)
-    features = keras.Model(model.inputs, model.get_layer("top").output).predict(films, verbose=0)
     expected = np.maximum(features @ (kernel[:, 1] - kernel[:, 0]), 0) / 64
     np.testing.assert_allclose(maps(model, films, np.ones(5, int), on="margin"), expected, rtol=1e-4, atol=1e-6)
 

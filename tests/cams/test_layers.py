@@ -102,7 +102,7 @@ def test_concatenated_activations_count_as_activated(films):
 
 
 def test_unknown_layers_get_suggestions(models, films):
-    with pytest.raises(LayerError, match="'midle' is not in flat.*middle 16×16, top 8×8.*Did you mean 'middle'"):
+    with pytest.raises(LayerError, match=r"'midle' is not in flat.*middle 16×16, top 8×8.*Did you mean 'middle'"):
         layer_of(models["flat"], films, "midle")
 
 
@@ -112,7 +112,7 @@ def test_layers_without_a_grid_are_refused_with_their_shape(models, films):
 
 
 def test_a_missing_stride_is_an_error_that_lists_grids(models, films):
-    with pytest.raises(LayerError, match="stride 32 for a 32-pixel input.*fine 32×32"):
+    with pytest.raises(LayerError, match=r"stride 32 for a 32-pixel input.*fine 32×32"):
         layer_of(models["flat"], films, "stride32")
 
 
@@ -129,7 +129,7 @@ def test_one_name_in_two_models_is_ambiguous_until_the_path_is_given(films):
         return keras.Model(inputs, conv(3, "same", activation="relu")(inputs), name=name)
 
     model = model_of(inner("one"), inner("two"), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2))
-    with pytest.raises(LayerError, match="ambiguous.*one/same, two/same"):
+    with pytest.raises(LayerError, match=r"ambiguous.*one/same, two/same"):
         layer_of(model, films, "same")
     assert layer_of(model, films, "one/same") == "one/same"
 
@@ -150,25 +150,28 @@ def test_films_that_do_not_fit_are_refused(flat, films):
 
 
 def test_a_coarse_grid_is_called_so(films):
-    model = model_of(
-        conv(4, "a", activation="relu"), keras.layers.MaxPooling2D(16), conv(4, "b", activation="relu"),
-        keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2),
-    )  # fmt: skip
-    result = explain_all(model, films, np.zeros(5, int), methods="layercam")["layercam"]
+    pooled = [keras.layers.MaxPooling2D(16), keras.layers.GlobalAveragePooling2D()]
+    positive = {"activation": "relu", "kernel_initializer": "ones"}
+    model = model_of(conv(4, "a", **positive), *pooled, keras.layers.Dense(2, kernel_initializer="ones"))
+    result = explain_all(model, films, np.zeros(5, int), methods="gradcam")["gradcam"]
     assert result.values.shape == (5, 2, 2)
-    assert set(result.status) <= {"grid_too_coarse", "degenerate"}
-    assert "grid_too_coarse" in result.status
+    assert set(result.status) == {"grid_too_coarse"}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size", "head", "levels"),
     [
-        ("DenseNet121", 96, "relu", ("pool3_relu", "pool4_relu", "relu")),
+        pytest.param("DenseNet121", 96, "relu", ("pool3_relu", "pool4_relu", "relu"), marks=pytest.mark.slow),
         ("ResNet50V2", 96, "post_relu", ("conv3_block4_preact_relu", "conv4_block6_preact_relu", "post_relu")),
-        ("ResNet50", 96, "conv5_block3_out", ("conv3_block4_out", "conv4_block6_out", "conv5_block3_out")),
+        pytest.param(
+            "ResNet50",
+            96,
+            "conv5_block3_out",
+            ("conv3_block4_out", "conv4_block6_out", "conv5_block3_out"),
+            marks=pytest.mark.slow,
+        ),
         ("InceptionV3", 139, "mixed10", ("mixed2", "mixed7", "mixed10")),
-        ("MobileNetV2", 96, "out_relu", None),
+        pytest.param("MobileNetV2", 96, "out_relu", None, marks=pytest.mark.slow),
     ],
 )
 def test_structural_roles_of_keras_applications(name, size, head, levels):

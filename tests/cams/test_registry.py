@@ -28,7 +28,7 @@ def test_names_are_parsed(spec, names):
 
 
 def test_unknown_and_empty_names():
-    with pytest.raises(MethodError, match="unknown method 'scorcam'.*Did you mean 'scorecam'"):
+    with pytest.raises(MethodError, match=r"unknown method 'scorcam'.*Did you mean 'scorecam'"):
         method_names("scorcam")
     with pytest.raises(MethodError, match="no method given"):
         method_names(" , ")

@@ -1,0 +1,192 @@
+"""The command line from outside: what it loads, prints, refuses, and ends with."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from cxrkeras_cli.main import COMMANDS, main
+
+HEAVY = ["tensorflow", "keras", "tf_keras_vis", "pandas", "sklearn", "matplotlib", "scipy"]
+
+
+@pytest.fixture
+def cx(capsys, monkeypatch, tmp_path):
+    """Run a command in an empty directory: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main([str(a) for a in arguments])
+        shown = capsys.readouterr()
+        return int(ended.value.code or 0), shown.out, shown.err
+
+    return run
+
+
+HELP = [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS), ["data", "check", "--help"],
+        ["data", "phantom", "--help"], ["config", "show", "--help"]]  # fmt: skip
+
+
+def test_no_help_page_loads_anything_heavy():
+    script = (
+        "import sys\nfrom cxrkeras_cli.main import main\n"
+        f"for arguments in {HELP!r}:\n"
+        "    try:\n        main(arguments)\n"
+        "    except SystemExit as ended:\n        assert ended.code == 0, arguments\n"
+        f"    loaded = set({HEAVY!r}) & set(sys.modules)\n"
+        "    assert not loaded, (arguments, loaded)\n"
+    )
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert shown.returncode == 0, shown.stderr
+    for name in COMMANDS:
+        assert name in shown.stdout
+
+
+def test_a_mistyped_command_or_option_is_usage_and_suggests(cx):
+    code, _, err = cx("trian")
+    assert code == 2
+    assert "Did you mean 'train'?" in err
+    code, _, err = cx("train", "--bacbone", "x")
+    assert code == 2
+    assert "--backbone" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["score"], 1, "no runs under"),
+        (["explain", "--run", "nowhere"], 1, "no run at artifacts/nowhere"),
+        (["explain", "--method", "gradcm"], 2, "Did you mean 'gradcam'?"),
+        (["train", "--config", "phantm"], 2, "Did you mean 'phantom'?"),
+        (["train", "--data", "nowhere"], 1, "nowhere"),
+        (["train", "--epochs", "3"], 2, "15,15"),
+        (["train", "--weights", "imagnet"], 1, "neither a source nor a file"),
+        (["train", "--backbone", "ResNet50V3"], 2, "Did you mean 'ResNet50V2'?"),
+        (["train", "--resume"], 1, "no unfinished run"),
+        (["data", "check", "nowhere"], 1, "nowhere"),
+        (["score", "--maps", "x.npz"], 2, "--predictions"),
+        (["score", "--maps", "x.npz", "--predictions", "y.csv", "--run", "z"], 2, "leave out --run"),
+        (["score", "--maps", "x.npz", "--predictions", "y.csv"], 1, "x.npz does not exist"),
+        (["clean"], 2, "--keep"),
+        (["config", "show", "nothing"], 2, "unknown configuration"),
+    ],
+)
+def test_bad_input_is_one_line_with_the_right_exit_code_and_no_traceback(cx, arguments, code, message):
+    ended, out, err = cx(*arguments)
+    assert ended == code
+    assert message in err
+    assert "Traceback" not in err
+    assert out == ""
+
+
+def test_configurations_print_whole(cx):
+    code, out, _ = cx("config", "show", "phantom")
+    assert code == 0
+    assert "backbone: compact" in out
+    assert "threshold: 0.7" in out
+
+
+def test_phantom_and_check_agree(cx, tmp_path):
+    code, out, _ = cx("data", "phantom", "--out", tmp_path / "films", "--films", "40", "--classes", "3", "--size", "64")
+    assert code == 0
+    assert out.strip().endswith("manifest.csv")
+    code, out, _ = cx("data", "check", tmp_path / "films", "--format", "json")
+    assert code == 0
+    report = json.loads(out)
+    assert report["ok"] is True
+    assert sum(row["n_films"] for row in report["counts"]) == 40
+    code, _, err = cx("data", "phantom", "--out", tmp_path / "films")
+    assert code == 1
+    assert "not empty" in err
+    first = next((tmp_path / "films" / "images").iterdir())
+    first.write_text("no film")
+    code, out, _ = cx("data", "check", tmp_path / "films")
+    assert code == 1
+    assert first.name in out
+
+
+def test_the_commands_around_a_run(cx, run_copy):
+    run = run_copy.path
+    code, out, _ = cx(
+        "score", "--run", run, "--epoch", "4", "--method", "gradcam", "--threshold", "0.5", "--format", "csv"
+    )
+    assert code == 0
+    table = pd.read_csv(io.StringIO(out))
+    assert table["class"].tolist() == ["lobar", "normal", "macro", "micro", "min", "range"]
+    assert (run / "scores" / "epoch_004.csv").exists()
+    code, out, _ = cx("score", "--run", run, "--epoch", "4", "--method", "gradcam", "--threshold", "0.5")
+    assert code == 0
+    assert "consistent is not correct" in out
+    code, out, _ = cx(
+        "explain", "--run", run, "--method", "layercam", "--limit", "2", "--overlays", "1", "--format", "json"
+    )
+    assert code == 0
+    assert json.loads(out)[0]["n_maps"] == 4
+    code, out, _ = cx("evaluate", "--run", run, "--epoch", "last", "--format", "json")
+    assert code == 0
+    assert json.loads(out)[0]["epoch"] == 4
+    code, out, _ = cx("export", "--run", run, "--out", "model.keras")
+    assert code == 0
+    assert out.startswith("model.keras: copy")
+    code, out, _ = cx("clean", "--run", run, "--keep", "last", "--format", "csv")
+    assert code == 0
+    assert out.count("removed") == 3
+    code, _, err = cx("score", "--run", run, "--epoch", "99")
+    assert code == 1
+    assert "Stored: 4" in err
+
+
+def test_an_unknown_layer_names_the_candidates(cx, run_copy):
+    code, _, err = cx("explain", "--run", run_copy.path, "--method", "gradcam", "--layer", "stride8_rleu")
+    assert code == 2
+    assert "stride8_relu" in err
+    assert "Traceback" not in err
+
+
+def test_a_run_that_cannot_be_written_says_so_before_the_work(cx, run_copy, monkeypatch):
+    def refuse(*arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr("cxrkeras_cli.tensorflow.load_tensorflow", lambda: None)
+    code, _, err = cx("score", "--run", run_copy.path, "--method", "gradcam")
+    assert code == 1
+    assert "cannot write into" in err
+    assert "--out DIR" in err
+    assert not (run_copy.path / "maps").exists()
+
+
+def test_a_dry_run_tells_and_writes_nothing(cx, phantom_folder, tmp_path):
+    code, out, _ = cx(
+        "train", "--data", phantom_folder, "--backbone", "compact", "--weights", "random", "--image-size", "64",
+        "--epochs", "3,2", "--checkpoint-every", "2", "--dry-run", "--format", "json",
+    )  # fmt: skip
+    assert code == 0
+    plan = {row["item"]: row["value"] for row in json.loads(out)}
+    assert plan["checkpoints (epochs)"] == "2, 3, 4, 5"
+    train, val, test = (int(n) for n in plan["films (train / val / test)"].split(" / "))
+    assert train + val + test == 80
+    assert plan["forwards"] == str(80 + 2 * val + 2 * test)
+    assert plan["films through a training step"] == str(2 * train)
+    assert not (tmp_path / "artifacts").exists()
+
+
+def test_runs_lists_the_newest_first(cx, run_copy, tmp_path):
+    import shutil
+
+    for name, created in (("old", "2026-01-01"), ("new", "2026-02-01")):
+        shutil.copytree(run_copy.path, tmp_path / "artifacts" / name)
+        from cxrkeras.run import Run
+
+        Run(tmp_path / "artifacts" / name).update_info(created=created)
+    code, out, _ = cx("runs", "--format", "csv")
+    assert code == 0
+    assert pd.read_csv(io.StringIO(out))["run"].tolist() == ["new", "old"]
+    code, _, err = cx("explain", "--method", "gradcam", "--limit", "1", "--overlays", "0")
+    assert code == 0
+    assert "run: artifacts/new (the newest" in err
