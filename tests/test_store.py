@@ -12,12 +12,17 @@ from cxrkeras.errors import RunError
 from cxrkeras.store import atomic_directory, atomic_path, check_writable, exclusive, key8, sha256_file, write_json
 
 
+def _half_written(writing, name: str) -> None:
+    with writing as partial:
+        (partial / name if partial.is_dir() else partial).write_text("half")
+        raise RuntimeError("stop")
+
+
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     target = tmp_path / "table.csv"
     target.write_text("old")
-    with pytest.raises(RuntimeError, match="stop"), atomic_path(target) as partial:
-        partial.write_text("half")
-        raise RuntimeError("stop")
+    with pytest.raises(RuntimeError, match="stop"):
+        _half_written(atomic_path(target), ".")
     assert target.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]
 
@@ -36,9 +41,8 @@ def test_a_directory_is_replaced_as_a_whole(tmp_path):
     with atomic_directory(state) as partial:
         (partial / "b").write_text("2")
     assert [p.name for p in state.iterdir()] == ["b"]
-    with pytest.raises(RuntimeError, match="stop"), atomic_directory(state) as partial:
-        (partial / "c").write_text("3")
-        raise RuntimeError("stop")
+    with pytest.raises(RuntimeError, match="stop"):
+        _half_written(atomic_directory(state), "c")
     assert [p.name for p in state.iterdir()] == ["b"]
     assert [p.name for p in tmp_path.iterdir()] == ["state"]
 

@@ -56,7 +56,7 @@ def test_agrees_with_the_peer_at_a_named_layer(plain, films, targets, ours, peer
     np.testing.assert_allclose(actual, expected, atol=1e-6 * expected.max())
 
 
-@pytest.mark.filterwarnings("ignore:Exception encountered when calling Functional:UserWarning")
+@pytest.mark.filterwarnings("ignore:The structure of .inputs. does:UserWarning")
 def test_scorecam_agrees_with_the_peer_up_to_its_resampling(plain, films, targets):
     score = CategoricalScore(targets.tolist())
     arguments = {"penultimate_layer": "last", "expand_cam": False, "normalize_cam": False}
