@@ -58,6 +58,7 @@ class ConsoleReporter(Reporter):
                 progress.TextColumn("{task.fields[detail]}"),
                 console=self._console,
                 transient=True,
+                disable=not self._console.is_terminal,
             )
             self._progress.start()
         self._depth += 1

@@ -25,7 +25,9 @@ from cxrkeras.errors import DataError, MethodError, TargetError, unknown
 
 
 class Explainer:
-    """A model compiled once for a set of methods, to be used for any number of films.
+    """A model compiled once for a set of methods, to be used for any number of films and checkpoints.
+
+    The weights are read at every call: load others into the model and explain again, without a new trace.
 
     Example:
         >>> explainer = Explainer(model, "gradcam,layercam")                      # doctest: +SKIP
@@ -39,7 +41,7 @@ class Explainer:
         layer: role (`head_input`, `last_conv`, `stride8`, …) or layer name, `outer/inner` for a nested one.
         multiscale_layers: three or more of the same for ms-gradcam++, finest first; None for strides 8, 16, 32.
         batch_size: films per forward.
-        pack_size: masked films per ScoreCAM forward; `batch_size` if None. It does not change the maps.
+        pack_size: masked films per ScoreCAM forward; it does not change the maps.
         on: what is differentiated: `logit` z_c, `probability` p_c, or `margin` z_c − log Σ_{j≠c} e^{z_j}.
         seed: of ScoreCAM's draw where channels are capped.
         classes: class names, for messages.
@@ -61,7 +63,7 @@ class Explainer:
         layer: str = "head_input",
         multiscale_layers: Sequence[str] | None = None,
         batch_size: int = 16,
-        pack_size: int | None = None,
+        pack_size: int = 16,
         on: str = "logit",
         seed: int = 0,
         classes: Sequence[str] | None = None,
@@ -72,7 +74,7 @@ class Explainer:
     ) -> None:
         if on not in ON:
             raise unknown("on", str(on), ON, MethodError)
-        if batch_size < 1 or (pack_size is not None and pack_size < 1):
+        if batch_size < 1 or pack_size < 1:
             raise MethodError(f"batch_size and pack_size have to be 1 or more; received {batch_size} and {pack_size}.")
         self.methods = method_names(methods)
         self.batch_size, self.traces = int(batch_size), 0
@@ -95,7 +97,7 @@ class Explainer:
         self._classes = None if classes is None else tuple(classes)
         self._compiled = tf.function(self._probe, autograph=False)
         self._ready: dict[tuple[int, ...], Callable[..., Any]] = {}
-        self._pack_size = int(pack_size or batch_size)
+        self._pack_size = int(pack_size)
         self._masked: scorecam.MaskedForward | None = None
         self.units, self._n_classes, self._head = 0, 0, ""
 
@@ -119,7 +121,7 @@ class Explainer:
     def explain(
         self, films: Any, targets: Any = None, ids: Sequence[str] | None = None, progress: Progress | None = None
     ) -> Explanation:
-        """Explain films that fit in memory.
+        """Explain films whose maps fit in memory.
 
         Args:
             films: ``[n, H, W, C]`` as the model takes them, or an iterable of such batches, or a callable giving one.

@@ -17,9 +17,10 @@ import tensorflow as tf
 
 from cxrkeras.errors import TargetError
 
-SOFTMAX, SIGMOID, LINEAR = "softmax", "sigmoid", "linear"
-_SQUASHING = {"Softmax": SOFTMAX, "LogSoftmax": SOFTMAX, "Sigmoid": SIGMOID}
+SOFTMAX, LOG_SOFTMAX, SIGMOID, LINEAR = "softmax", "log_softmax", "sigmoid", "linear"
+_SQUASHING = {"Softmax": SOFTMAX, "LogSoftmax": LOG_SOFTMAX, "Sigmoid": SIGMOID}
 _PASSING = {"Identity", "IdentityN", "Cast", "StopGradient", "PreventGradient", "CheckNumerics", "Snapshot"}
+DISTRIBUTION_TOLERANCE = 1e-4
 _patching = threading.RLock()
 
 
@@ -55,7 +56,7 @@ class Trace:
         calls: every layer call inside it, in the order they returned.
         output: the model's own output ``[n, units]``.
         raw_logits: what entered its softmax or sigmoid, float32 ``[n, units]``; the output itself when it has neither.
-        head: `softmax`, `sigmoid` or `linear`.
+        head: `softmax`, `log_softmax`, `sigmoid` or `linear`.
     """
 
     model: str
@@ -73,7 +74,7 @@ class Trace:
     @property
     def probabilities(self) -> tf.Tensor:
         """The model's own probabilities ``[n, n_classes]``, see `class_probabilities`."""
-        return class_probabilities(self.output, self.raw_logits, self.head)
+        return class_probabilities(self.output, self.head)
 
 
 def traced(model: keras.Model, films: tf.Tensor) -> Trace:
@@ -106,22 +107,27 @@ def two_sided(raw_logits: tf.Tensor) -> tf.Tensor:
     return tf.concat([-raw_logits, raw_logits], -1) if raw_logits.shape[-1] == 1 else raw_logits
 
 
-def class_probabilities(output: tf.Tensor, raw_logits: tf.Tensor | None, head: str) -> tf.Tensor:
+def class_probabilities(output: tf.Tensor, head: str) -> tf.Tensor:
     """Turn the model's output into a probability per class, never squashing twice.
 
     Args:
         output: the model's own output ``[n, units]``.
-        raw_logits: logits ``[n, units]``, or None where only the output is known.
-        head: `softmax` and `sigmoid` outputs are used as they are; a `linear` output of several units gets a softmax
-            and one of a single unit a sigmoid.
+        head: `softmax` and `sigmoid` outputs are used as they are, `log_softmax` ones exponentiated. A `linear` output
+            gets a softmax, or a sigmoid if it is a single unit; a film whose several outputs are already a
+            distribution (an average of softmaxes) keeps them.
 
     Returns:
         float32 ``[n, n_classes]``.
     """
     output = tf.cast(output, tf.float32)
-    if head == LINEAR:
-        raw_logits = output if raw_logits is None else raw_logits
-        output = tf.nn.sigmoid(raw_logits) if raw_logits.shape[-1] == 1 else tf.nn.softmax(raw_logits)
+    if head == LOG_SOFTMAX:
+        output = tf.exp(output)
+    if head == LINEAR and output.shape[-1] == 1:
+        output = tf.nn.sigmoid(output)
+    elif head == LINEAR:
+        sums_to_one = tf.abs(tf.reduce_sum(output, -1, keepdims=True) - 1) < DISTRIBUTION_TOLERANCE
+        is_distribution = sums_to_one & tf.reduce_all(output >= 0, -1, keepdims=True)
+        output = tf.where(is_distribution, output, tf.nn.softmax(output))
     return tf.concat([1 - output, output], -1) if output.shape[-1] == 1 else output
 
 

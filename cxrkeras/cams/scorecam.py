@@ -93,7 +93,7 @@ class MaskedForward:
         varies = high - low > CONSTANT * tf.maximum(tf.abs(low), tf.abs(high))
         span = tf.where(varies, high - low, tf.ones_like(high))
         seen = tf.gather(films, pairs[:, 0]) * tf.where(varies, (upsampled - low) / span, tf.zeros_like(upsampled))
-        return class_probabilities(self._model(seen, training=False), None, self._head)
+        return class_probabilities(self._model(seen, training=False), self._head)
 
 
 def check_options(weighting: str, max_channels: int | None) -> None:

@@ -87,3 +87,17 @@ def test_progress_ends_at_its_total(flat, films, targets):
     assert (np.diff(done) > 0).all()
     assert (np.diff(totals) <= 0).all()
     assert done[-1] == totals[-1]
+
+
+def test_other_weights_are_explained_without_a_new_trace(with_head, films, targets):
+    model = with_head(3, "softmax")
+    explainer = Explainer(model, "gradcam,scorecam", batch_size=5)
+    before = explainer.explain(films, targets)
+    kernel, bias = model.get_layer("scores").get_weights()
+    model.get_layer("scores").set_weights([-2 * kernel, bias])
+    after = explainer.explain(films, targets)
+    fresh = explain_all(model, films, targets, methods="gradcam,scorecam")
+    for method in ("gradcam", "scorecam"):
+        np.testing.assert_allclose(after[method].values, fresh[method].values, rtol=1e-5, atol=1e-6)
+        assert np.abs(after[method].values - before[method].values).max() > 0.01
+    assert explainer.traces == 1

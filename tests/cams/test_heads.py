@@ -51,6 +51,25 @@ def test_a_softmax_layer_behind_linear_logits_is_bypassed(with_head, films, targ
         np.testing.assert_allclose(maps(model, films, targets), maps(linear, films, targets), rtol=1e-5, atol=1e-6)
 
 
+def test_log_probabilities_are_exponentiated(with_head, films, targets):
+    linear = with_head(3, None, spread=4.0)
+    model = keras.Model(linear.inputs, keras.layers.Activation("log_softmax")(linear.output))
+    explained = explain_all(model, films, targets, methods="gradcam,scorecam")
+    np.testing.assert_allclose(explained.probabilities, np.exp(model.predict(films, verbose=0)), atol=1e-6)
+    expected = explain_all(linear, films, targets, methods="gradcam,scorecam")
+    for method in ("gradcam", "scorecam"):
+        np.testing.assert_allclose(explained[method].values, expected[method].values, rtol=1e-4, atol=1e-5)
+
+
+def test_an_average_of_softmaxes_is_not_squashed_again(with_head, films, targets):
+    linear = with_head(3, None, spread=2.0)
+    sharper = keras.layers.Rescaling(3.0)(linear.output)
+    parts = [keras.layers.Softmax()(logits) for logits in (linear.output, sharper)]
+    model = keras.Model(linear.inputs, keras.layers.Average()(parts))
+    explained = explain_all(model, films, targets, methods="gradcam")
+    np.testing.assert_allclose(explained.probabilities, model.predict(films, verbose=0), atol=1e-6)
+
+
 def test_a_saturated_softmax_still_has_a_map(with_head, films, targets):
     model = with_head(3, "softmax", spread=500.0)
     explained = explain_all(model, films, targets, methods="gradcam,gradcam++,layercam")
