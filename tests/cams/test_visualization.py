@@ -57,12 +57,44 @@ def test_agrees_with_the_peer_at_a_named_layer(plain, films, targets, ours, peer
 
 
 @pytest.mark.filterwarnings("ignore:The structure of .inputs. does:UserWarning")
-def test_scorecam_agrees_with_the_peer_up_to_its_resampling(plain, films, targets):
-    score = CategoricalScore(targets.tolist())
+def test_scorecam_equals_the_peer_once_it_upsamples_as_the_peer_does(plain, films, targets, monkeypatch):
+    """With a linear head the peer's softmax is the right one; what is left is its corner-aligned `zoom`."""
     arguments = {"penultimate_layer": "last", "expand_cam": False, "normalize_cam": False}
+    score = CategoricalScore(targets.tolist())
     expected = np.asarray(Scorecam(plain)(score, films, **arguments))
-    actual = ScoreCAM(plain)(score, films, **arguments)
-    assert np.abs(actual - expected).max() < 0.05 * expected.max()
+    half_pixel = ScoreCAM(plain)(score, films, **arguments)
+    monkeypatch.setattr(tf.image, "resize", corner_aligned)
+    ours = ScoreCAM(plain)(score, films, **arguments)
+    np.testing.assert_allclose(ours, expected, atol=1e-5 * expected.max())
+    assert 1e-3 < np.abs(half_pixel - expected).max() / expected.max() < 0.05
+
+
+@pytest.mark.filterwarnings("ignore:The structure of .inputs. does:UserWarning")
+def test_scorecam_equals_the_peer_once_its_second_softmax_is_undone(plain, films, monkeypatch):
+    """Two classes: the peer hands its score o = softmax(p), and log(o_1 / o_0) = 2 p_1 − 1."""
+    pooled = keras.layers.GlobalAveragePooling2D()(plain.get_layer("last").output)
+    keras.utils.set_random_seed(9)
+    initializer = keras.initializers.RandomNormal(stddev=4.0, seed=2)
+    head = keras.layers.Dense(2, activation="softmax", kernel_initializer=initializer)
+    model = keras.Model(plain.inputs, head(pooled))
+    arguments = {"penultimate_layer": "last", "expand_cam": False, "normalize_cam": False}
+    monkeypatch.setattr(tf.image, "resize", corner_aligned)
+    undone = Scorecam(model)(lambda o: (tf.math.log(o[:, 1] / o[:, 0]) + 1) / 2, films, **arguments)
+    ours = ScoreCAM(model)(CategoricalScore([1] * len(films)), films, **arguments)
+    np.testing.assert_allclose(ours, np.asarray(undone), atol=1e-5 * np.max(undone))
+    doubled = np.asarray(Scorecam(model)(CategoricalScore([1] * len(films)), films, **arguments))
+    assert np.abs(doubled - ours).max() > 1e-2 * ours.max(), "taken twice, the softmax changes the map"
+
+
+def corner_aligned(images, size, **_):
+    """`scipy.ndimage.zoom(order=1)` as two matrices: the corners of both grids coincide."""
+
+    def matrix(n_in: int, n_out: int) -> np.ndarray:
+        at = np.arange(n_out) * (n_in - 1) / max(n_out - 1, 1)
+        return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(n_in)[None])).astype(np.float32)
+
+    rows, columns = matrix(images.shape[1], int(size[0])), matrix(images.shape[2], int(size[1]))
+    return tf.einsum("yh,nhwc,xw->nyxc", rows, images, columns)
 
 
 @pytest.mark.parametrize("method", ENGINES)
