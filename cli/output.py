@@ -114,21 +114,13 @@ def _print_rich(frame: pd.DataFrame, title: str) -> None:
     for column in frame.columns:
         numeric = frame[column].dtype.kind in "if"
         table.add_column(str(column), justify="right" if numeric else "left", no_wrap=numeric)
-    counts = [_is_count(frame[column]) for column in frame.columns]
     for row in frame.itertuples(index=False, name=None):
-        table.add_row(*(Text(_cell(value, count)) for value, count in zip(row, counts, strict=True)))
+        table.add_row(*(Text(_cell(value)) for value in row))
     width = None if sys.stdout.isatty() else 200
     Console(file=sys.stdout, highlight=False, width=width).print(table)
 
 
-def _is_count(column: pd.Series) -> bool:
-    """Whether a column counts things: a long table holds counts as floats wherever another row has none."""
-    return str(column.name).startswith(("n_", "epoch", "overlays"))
-
-
-def _cell(value: Any, count: bool) -> str:
+def _cell(value: Any) -> str:
     if isinstance(value, float):
-        if math.isnan(value):
-            return "NaN"
-        return f"{value:.0f}" if count else f"{value:.3f}"
+        return "NaN" if math.isnan(value) else f"{value:.3f}"
     return str(value)

@@ -20,7 +20,7 @@ from cxrkeras.store import atomic_path, key8
 HISTORY_COLUMNS = ["epoch", "stage", "loss", "val_loss", "val_auc", "learning_rate", "seconds"]
 PROBABILITY = "probability_"
 SCORE_KEY = [
-    "epoch", "split", "engine", "method", "target", "layer", "map_parameters", "films",
+    "epoch", "split", "engine", "method", "target", "layer", "maps_key", "films",
     "threshold", "gamma", "grid", "pair_weights", "macro_rule", "same_patient",
 ]  # fmt: skip
 
@@ -55,7 +55,13 @@ def save_maps(file: Path, maps: Maps) -> None:
 
 def read_scores(file: Path) -> pd.DataFrame:
     """A long table of scores; text columns stay text."""
-    return read_csv(file, text=("class", "status", "flags", "grid", "target", "layer", "map_parameters", "films"))
+    frame = read_csv(file, text=("class", "status", "flags", "grid", "target", "layer", "maps_key", "films"))
+    return frame.astype({name: "Int64" for name in frame.columns if is_count(name)})
+
+
+def is_count(column: str) -> bool:
+    """Whether a column counts things; rows over all classes have none, so it is stored as a nullable integer."""
+    return column.startswith("n_")
 
 
 def replace_score_rows(file: Path, frame: pd.DataFrame) -> None:

@@ -123,7 +123,7 @@ def build_classifier(
     return Classifier(
         backbone=row,
         classes=tuple(classes),
-        model=keras.Model(films, probabilities, name="classifier"),
+        model=keras.Model(films, probabilities, name=row.name),
         logits=keras.Model(films, logits, name="classifier_logits"),
         pooled=keras.Model(films, pooled, name="pooled"),
         head=keras.Model(cached, dense(drop(cached)), name="head"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -67,7 +66,9 @@ def score_selection(
                     method=name,
                     target="label",
                     layer=maps.layer,
-                    map_parameters=json.dumps(maps.parameters, sort_keys=True),
+                    maps_key=key8(maps.parameters),
+                    checkpoint=maps.parameters["checkpoint"][:12],
+                    max_channels="exact" if options.max_channels is None else str(options.max_channels),
                     films=films_key(selection),
                 )
             )

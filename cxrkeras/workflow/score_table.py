@@ -7,10 +7,11 @@ from typing import Any
 import pandas as pd
 
 from cxrkeras.consistency import ConsistencyScore
+from cxrkeras.tables import is_count
 
 PRINTED = [
     "method", "class", "score", "ci_low", "ci_high", "baseline", "excess", "excess_stderr", "n_gold", "n_patients",
-    "coverage", "n_degenerate", "status", "flags",
+    "coverage", "n_degenerate", "n_uninformative", "status", "flags",
 ]  # fmt: skip
 
 
@@ -28,6 +29,7 @@ def long_table(result: ConsistencyScore) -> pd.DataFrame:
             for name in columns
         }
     )
+    table = table.astype({name: "Int64" for name in table.columns if is_count(name)})
     parameters = dict(result.parameters)
     parameters["macro_rule"] = parameters.pop("macro")
     parameters["pair_seed"] = parameters.pop("seed")
