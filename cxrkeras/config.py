@@ -72,6 +72,7 @@ class TrainingSettings(Section):
     augment: bool = False
     batch_norm: Literal["auto", "inference", "calibrate", "train"] = "auto"
     class_weights: Literal["balanced", "none"] = "balanced"
+    feature_cache: bool = True
     mixed_precision: bool = False
     deterministic: bool = False
     seed: int = Field(0, ge=0)

@@ -173,11 +173,14 @@ class _Job:
 
 
 def _head_stage(job: _Job, settings: TrainingSettings) -> _Stage:
-    """Stage 1. Without augmentation a frozen backbone's features are constant, so they are computed once."""
+    """Stage 1. Without augmentation a frozen backbone's features are constant, so they are computed once.
+
+    `feature_cache: false` computes them every epoch all the same and leaves nothing in the cache directory.
+    """
     classifier = job.classifier
     for layer in classifier.backbone_layers:
         layer.trainable = False
-    if settings.augment:
+    if settings.augment or not settings.feature_cache:
         return _film_stage(job, classifier.logits, settings.learning_rate[0])
     # The sets themselves are kept beside their features, so that no other set can take over a dead one's id.
     known: dict[int, tuple[FilmSet, np.ndarray]] = {}

@@ -36,7 +36,7 @@ def training_plan(config: Config, reporter: Reporter = SILENT) -> pd.DataFrame:
     first, second = config.training.epochs
     checkpoints = checkpoint_epochs(config.training.epochs, config.training.checkpoint_every)
     late = sum(epoch > first for epoch in checkpoints)
-    if config.training.augment:
+    if config.training.augment or not config.training.feature_cache:
         stage1 = first * (train + val) + (len(checkpoints) - late) * test
     else:
         stage1 = (train + val + test) if first else 0
