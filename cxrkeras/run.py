@@ -51,8 +51,6 @@ class Run:
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
 
-    # -- life ---------------------------------------------------------------------------------------------------
-
     @classmethod
     def create(cls, path: str | os.PathLike[str], config: Config) -> Run:
         """Make a fresh run directory.
@@ -141,8 +139,6 @@ class Run:
         """Class names in the order of the model's outputs."""
         return tuple(self.info["classes"])
 
-    # -- films --------------------------------------------------------------------------------------------------
-
     def manifest(self) -> pd.DataFrame:
         """The films as split: `path, label, split, sha256` and further columns, ids and labels as text."""
         return read_csv(self.path / "manifest.csv", text=("path", "label", "split", "patient", "sha256"))
@@ -150,8 +146,6 @@ class Run:
     def write_manifest(self, frame: pd.DataFrame) -> None:
         """Store the films as split."""
         write_csv(self.path / "manifest.csv", frame)
-
-    # -- training -----------------------------------------------------------------------------------------------
 
     def history(self) -> pd.DataFrame:
         """A row an epoch; empty before the first."""
@@ -204,8 +198,6 @@ class Run:
             )
         return epoch
 
-    # -- predictions --------------------------------------------------------------------------------------------
-
     def predictions_path(self, epoch: int, split: str = "test") -> Path:
         """Predictions of a split; the evaluation split `test` has no folder of its own."""
         folder = self.path / "predictions"
@@ -220,8 +212,6 @@ class Run:
         """Store a split's predictions."""
         write_csv(self.predictions_path(epoch, split), frame)
 
-    # -- maps ---------------------------------------------------------------------------------------------------
-
     def find_maps(self, epoch: int, split: str, method: str, parameters: dict[str, Any]) -> Maps | None:
         """Stored maps made with exactly these parameters, or None."""
         return load_maps(self.maps_path(epoch, split, method, parameters))
@@ -233,8 +223,6 @@ class Run:
     def overlays_path(self, epoch: int, method: str) -> Path:
         """Folder of a method's pictures at one checkpoint."""
         return self.path / "overlays" / f"epoch_{epoch:03d}" / method
-
-    # -- scores -------------------------------------------------------------------------------------------------
 
     def scores(self, epoch: int | None = None) -> pd.DataFrame:
         """Stored scores of one epoch, or of all."""
@@ -248,8 +236,6 @@ class Run:
         file = self.path / "scores" / f"epoch_{epoch:03d}.csv"
         replace_score_rows(file, frame)
         return file
-
-    # -- resume -------------------------------------------------------------------------------------------------
 
     @property
     def resume_folder(self) -> Path:
@@ -282,9 +268,6 @@ class Run:
     def remove_resume(self) -> None:
         """Drop the rolling state of a finished run."""
         shutil.rmtree(self.resume_folder, ignore_errors=True)
-
-
-# -- finding runs -----------------------------------------------------------------------------------------------
 
 
 def resolve_path(name_or_path: str | os.PathLike[str]) -> Path:
