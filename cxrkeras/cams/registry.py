@@ -167,3 +167,14 @@ def scorecam_forwards(n_films: int, channels: int, max_channels: int | None = No
         max_channels: the cap, None for the exact map.
     """
     return n_films * (channels if max_channels is None else min(channels, max_channels))
+
+
+def methods_table() -> str:
+    """The methods as a Markdown table, as the documentation shows it."""
+    costs = {FORWARD: "one forward a live channel", MULTISCALE: "one forward, gradients down to the finest level"}
+    lines = ["| method | in words | class-specific | cost a film | defined by |", "|---|---|---|---|---|"]
+    for method in METHODS.values():
+        cost = costs.get(method.kind, "shares the one forward")
+        specific = "yes" if method.class_specific else "no"
+        lines.append(f"| `{method.name}` | {method.description} | {specific} | {cost} | {method.paper} |")
+    return "\n".join(lines)

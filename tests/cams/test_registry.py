@@ -5,7 +5,15 @@ import sys
 
 import pytest
 
-from cxrkeras.cams.registry import ALL_CAMS, METHODS, Method, method_names, method_options, scorecam_forwards
+from cxrkeras.cams.registry import (
+    ALL_CAMS,
+    METHODS,
+    Method,
+    method_names,
+    method_options,
+    methods_table,
+    scorecam_forwards,
+)
 from cxrkeras.errors import MethodError
 
 
@@ -77,3 +85,10 @@ def test_public_names_resolve():
     assert set(cams.__all__) <= set(dir(cams))
     with pytest.raises(AttributeError, match="no attribute 'GradCam'"):
         _ = cams.GradCam
+
+
+def test_the_documented_table_is_the_registry_s():
+    from pathlib import Path
+
+    text = (Path(__file__).resolve().parents[2] / "docs" / "methods.md").read_text(encoding="utf-8")
+    assert f"a test compares -->\n{methods_table()}\n<!-- end -->" in text
