@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from cxrkeras.errors import DataError
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.run import Run
 from cxrkeras.stats import (
+    Interval,
     confusion_matrix,
     exact_auc,
     expected_calibration_error,
@@ -29,8 +31,8 @@ class Evaluation:
     """What one checkpoint does on one set of films.
 
     Attributes:
-        summary: one row: epoch, split, films, patients, auc with its interval, accuracy, calibration error, status.
-        per_class: class, n_images, sensitivity, specificity, status.
+        summary: one row: epoch, split, films, patients, auc and accuracy with intervals, calibration error, status.
+        per_class: class, n_images, sensitivity and specificity with intervals, status.
         confusion: film counts, a row per true and a column per predicted class.
         predictions: image, label, probability per class.
     """
@@ -52,10 +54,15 @@ def evaluate(
     if not selection.labelled:
         raise DataError("evaluation needs a label for every film. Give a manifest or class folders with --data.")
     probabilities = ensure_predictions(opened, epoch, selection, reporter, store=selection.inside)
-    labels = selection.films.labels
+    labels, correct = selection.films.labels, probabilities.argmax(axis=1) == selection.films.labels
     patients = selection.patients if selection.patients is not None else selection.films.ids
+
+    def interval(statistic: Callable[[np.ndarray], float]) -> Interval:
+        return patient_bootstrap(statistic, patients, seed=seed)
+
     auc = exact_auc(labels, probabilities)
-    interval = patient_bootstrap(lambda rows: exact_auc(labels[rows], probabilities[rows]).value, patients, seed=seed)
+    around_auc = interval(lambda rows: exact_auc(labels[rows], probabilities[rows]).value)
+    around_accuracy = interval(lambda rows: correct[rows].mean())
     row: dict[str, Any] = {
         "run": opened.run.name,
         "epoch": epoch,
@@ -63,19 +70,52 @@ def evaluate(
         "n_images": len(labels),
         "n_patients": len(np.unique(patients)),
         "auc": auc.value,
-        "auc_ci_low": interval.low,
-        "auc_ci_high": interval.high,
-        "accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
+        "auc_ci_low": around_auc.low,
+        "auc_ci_high": around_auc.high,
+        "accuracy": float(correct.mean()),
+        "accuracy_ci_low": around_accuracy.low,
+        "accuracy_ci_high": around_accuracy.high,
         "calibration_error": expected_calibration_error(labels, probabilities),
-        "status": auc.status if auc.status != "ok" else interval.status,
+        "status": auc.status if auc.status != "ok" else around_auc.status,
     }
     classes = opened.classes
     return Evaluation(
         summary=pd.DataFrame([row]),
-        per_class=sensitivity_specificity(labels, probabilities, classes),
+        per_class=_with_intervals(
+            sensitivity_specificity(labels, probabilities, classes), labels, probabilities, interval
+        ),
         confusion=confusion_matrix(labels, probabilities, classes).reset_index(),
         predictions=table_of(selection, probabilities, classes),
     )
+
+
+def _with_intervals(
+    rates: pd.DataFrame,
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    interval: Callable[[Callable[[np.ndarray], float]], Interval],
+) -> pd.DataFrame:
+    """Sensitivity and specificity, each followed by its interval over patients."""
+    predicted = probabilities.argmax(axis=1)
+    table = rates[["class", "n_images"]].copy()
+    for name, positive in (("sensitivity", True), ("specificity", False)):
+        table[name] = rates[name]
+        around = [interval(_rate(labels, predicted, c, positive)) for c in range(len(rates))]
+        table[f"{name}_ci_low"] = [one.low for one in around]
+        table[f"{name}_ci_high"] = [one.high for one in around]
+    return table.assign(status=rates["status"])
+
+
+def _rate(labels: np.ndarray, predicted: np.ndarray, c: int, positive: bool) -> Callable[[np.ndarray], float]:
+    """Share of the films of class `c` (or of the others) that are called `c` (or not); NaN without such films."""
+    counted = (labels == c) == positive
+    right = (predicted == c) == positive
+
+    def rate(rows: np.ndarray) -> float:
+        among = counted[rows]
+        return float(right[rows][among].mean()) if among.any() else float("nan")
+
+    return rate
 
 
 def save_evaluation(sink: Run, epoch: int, split: str, result: Evaluation) -> None:

@@ -40,6 +40,19 @@ def test_evaluation_numbers_equal_scikit_learn_s(opened):
     assert row["accuracy"] == pytest.approx((truth == predicted).mean())
 
 
+def test_rates_have_intervals_over_patients(opened):
+    rates = evaluate(opened, 4, select(opened)).per_class
+    table = opened.run.predictions(4, "test")
+    for row in rates.itertuples():
+        own = table[table["label"] == row[1]]
+        called = (own["probability_normal"] > 0.5).map({True: "normal", False: "lobar"})
+        assert row.sensitivity == pytest.approx((called == row[1]).mean())
+        assert row.sensitivity_ci_low <= row.sensitivity <= row.sensitivity_ci_high
+    # with two classes the one's specificity is the other's sensitivity, interval and all
+    for name in ("", "_ci_low", "_ci_high"):
+        np.testing.assert_allclose(rates[f"specificity{name}"], rates[f"sensitivity{name}"][::-1])
+
+
 def test_outside_films_give_the_run_s_own_numbers_and_labels_can_be_renamed(opened, phantom_folder, tmp_path):
     inside = evaluate(opened, 4, select(opened))
     outside = evaluate(opened, 4, select(opened, data=phantom_folder, split="test"))
