@@ -10,7 +10,7 @@ import numpy as np
 
 from cxrkeras.data.filmset import FilmSet
 from cxrkeras.data.pipeline import film_batches
-from cxrkeras.events import SILENT, Reporter
+from cxrkeras.events import SILENT, Advance, Reporter
 from cxrkeras.models.classifier import Classifier
 from cxrkeras.models.weights import weights_hash
 from cxrkeras.store import atomic_path, cache_directory
@@ -25,7 +25,9 @@ def forward(
     batches = film_batches(films.store, films.indices, films.labels, batch_size=batch_size, pad_last=True)
     with reporter.task(label, len(films)) as advance:
         outputs = model.predict(
-            batches.map(lambda pixels, labels, index: pixels), verbose=0, callbacks=[_Advance(advance, batch_size)]
+            batches.map(lambda pixels, labels, index: pixels),
+            verbose=0,
+            callbacks=[_Advance(advance, batch_size, len(films))],
         )
     return np.asarray(outputs[: len(films)], np.float32)
 
@@ -82,9 +84,13 @@ def _features_key(classifier: Classifier, films: FilmSet) -> str:
 
 
 class _Advance(keras.callbacks.Callback):
-    def __init__(self, advance, batch_size: int) -> None:
+    """Counts films; the padding of the last batch is none."""
+
+    def __init__(self, advance: Advance, batch_size: int, films: int) -> None:
         super().__init__()
-        self._advance, self._batch_size = advance, batch_size
+        self._advance, self._batch_size, self._left = advance, batch_size, films
 
     def on_predict_batch_end(self, batch, logs=None) -> None:
-        self._advance(self._batch_size)
+        done = min(self._batch_size, self._left)
+        self._left -= done
+        self._advance(done)

@@ -169,6 +169,7 @@ class _Job:
             learning_rate=float(f"{float(stage.model.optimizer.learning_rate):.6g}"),
             seconds=time.perf_counter() - start,
         )
+        advance(0, f"epoch {epoch}: validation AUC {record.val_auc:.3f}")
         self.events.epoch(record, probabilities)
 
 
