@@ -35,9 +35,12 @@ class PhantomSettings(Section):
 
 
 class DataSettings(Section):
-    """Which films, how they are labelled and split, and how their pixels are read."""
+    """Which films, how they are labelled and split, and how their pixels are read.
 
-    path: str = PHANTOM
+    `path` is a folder or CSV, or `phantom` for the embedded films; a configuration may leave it to `--data`.
+    """
+
+    path: str | None = None
     split_column: str | None = None
     label_column: str | None = None
     patient_column: str | None = None

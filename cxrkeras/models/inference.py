@@ -24,11 +24,8 @@ def forward(
         return np.zeros((0, int(model.output_shape[-1])), np.float32)
     batches = film_batches(films.store, films.indices, films.labels, batch_size=batch_size, pad_last=True)
     with reporter.task(label, len(films)) as advance:
-        outputs = model.predict(
-            batches.map(lambda pixels, labels, index: pixels),
-            verbose=0,
-            callbacks=[_Advance(advance, batch_size, len(films))],
-        )
+        counted = _Advance(advance, batch_size, len(films))
+        outputs = model.predict(batches.map(lambda pixels, *_: pixels), verbose=0, callbacks=[counted])
     return np.asarray(outputs[: len(films)], np.float32)
 
 

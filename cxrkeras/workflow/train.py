@@ -13,7 +13,7 @@ import pandas as pd
 from cxrkeras.config import PHANTOM, Config, flat_overrides, load_config
 from cxrkeras.data.filmset import FilmSet
 from cxrkeras.data.pipeline import film_batches
-from cxrkeras.errors import DataError, RunError
+from cxrkeras.errors import ConfigError, DataError, RunError
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.models.backbones import backbone
 from cxrkeras.run import Run, all_runs, fresh_name, resolve_path
@@ -75,6 +75,8 @@ def resolved_config(config: str | Path | Config | None, data: str | Path | None,
         base = load_config("phantom", overrides)
     else:
         base = load_config(config, overrides)
+    if base.data.path is None:
+        raise ConfigError(f"configuration {config} names no films. Give them with --data DIR|CSV.")
     weights = base.model.weights
     if Path(weights).expanduser().is_file():
         weights = str(Path(weights).expanduser().resolve())

@@ -64,6 +64,7 @@ def test_a_mistyped_command_or_option_is_usage_and_suggests(cx):
         (["explain", "--method", "gradcm"], 2, "Did you mean 'gradcam'?"),
         (["train", "--config", "phantm"], 2, "Did you mean 'phantom'?"),
         (["train", "--data", "nowhere"], 1, "nowhere"),
+        (["train", "--config", "kermany"], 2, "names no films. Give them with --data"),
         (["train", "--epochs", "3"], 2, "15,15"),
         (["train", "--weights", "imagnet"], 1, "neither a source nor a file"),
         (["train", "--backbone", "ResNet50V3"], 2, "Did you mean 'ResNet50V2'?"),
