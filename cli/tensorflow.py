@@ -6,6 +6,8 @@ import os
 import sys
 import tempfile
 
+from cxrkeras.errors import UsageError
+
 
 def load_tensorflow() -> None:
     """Import TensorFlow and Keras and look for devices, with file descriptor 2 set aside meanwhile.
@@ -14,6 +16,9 @@ def load_tensorflow() -> None:
     """
     if "tensorflow" in sys.modules:
         return
+    backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    if backend != "tensorflow":
+        raise UsageError(f"KERAS_BACKEND is {backend}. Expected tensorflow, which cxrkeras needs; unset it.")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     kept = os.dup(2)

@@ -14,6 +14,7 @@ from cxrkeras.workflow.evaluate import evaluate as _evaluate
 from cxrkeras.workflow.evidence import ensure, map_options
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.predictions import ensure_predictions
+from cxrkeras.workflow.score_table import every_status
 from cxrkeras.workflow.selection import select
 from cxrkeras.workflow.train import train
 
@@ -89,7 +90,8 @@ def score(
     maps = ensure(opened, number, selection, [method], options, reporter)[method]
     probabilities = ensure_predictions(opened, number, selection, reporter)
     constants = {**opened.config.score.model_dump(), **settings}
-    return c_score(maps, selection.films.labels, probabilities, patients=selection.patients, **constants)
+    labels, patients = selection.films.labels, selection.patients
+    return c_score(maps, labels, probabilities, patients=patients, status=every_status(maps), **constants)
 
 
 def evaluate(

@@ -144,11 +144,12 @@ def load_config(name_or_file: str | Path | None = None, overrides: dict[str, dic
         ConfigError: no such name or file, broken YAML, or a field that does not exist or does not fit.
     """
     values = {} if name_or_file is None else _read_yaml(name_or_file)
-    for section, fields in (overrides or {}).items():
-        given = {key: value for key, value in fields.items() if value is not None}
-        if given:
-            values[section] = _merged(values.get(section) or {}, given)
-    return parse_config(values, str(name_or_file or "flags"))
+    return parse_config(_overlaid(values, overrides or {}), str(name_or_file or "flags"))
+
+
+def overridden(config: Config, overrides: dict[str, dict[str, Any]]) -> Config:
+    """A configuration with `overrides` laid over it, as in `load_config`."""
+    return parse_config(_overlaid(config.model_dump(), overrides), "settings")
 
 
 def parse_config(values: Any, origin: str) -> Config:
@@ -185,6 +186,15 @@ def flat_overrides(**flat: Any) -> dict[str, dict[str, Any]]:
 def dump_yaml(config: Config) -> str:
     """The configuration as YAML, every default spelled out."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _overlaid(values: dict[str, Any], overrides: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    overlaid = dict(values)
+    for section, fields in overrides.items():
+        given = {key: value for key, value in fields.items() if value is not None}
+        if given:
+            overlaid[section] = _merged(overlaid.get(section) or {}, given)
+    return overlaid
 
 
 def _merged(base: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from cxrkeras._version import __version__
 from cxrkeras.config import Config, dump_yaml, parse_config
 from cxrkeras.errors import CheckpointError, RunError, UsageError, did_you_mean
 from cxrkeras.maps import Maps
-from cxrkeras.store import atomic_directory, check_writable, write_json, write_text
+from cxrkeras.store import NPZ_ERRORS, atomic_path, check_writable, read_npz, write_json, write_text
 from cxrkeras.tables import (
     HISTORY_COLUMNS,
     load_maps,
@@ -73,7 +73,10 @@ class Run:
             RunError: it holds another run, or files that are not ours.
         """
         run = cls(path)
-        if not run.path.exists() or (run.path.is_dir() and not any(run.path.iterdir())):
+        if not run.path.exists():
+            return
+        # a start that was killed leaves no more than hidden files and config.yaml
+        if run.path.is_dir() and all(p.name.startswith(".") or p.name == "config.yaml" for p in run.path.iterdir()):
             return
         if not run._json.exists():
             raise RunError(f"{run.path} exists and is not a cxrkeras run. Expected a new name, or an empty directory.")
@@ -238,36 +241,39 @@ class Run:
         return file
 
     @property
-    def resume_folder(self) -> Path:
-        """The one rolling copy of optimizer and epoch."""
-        return self.path / "state"
+    def _resume_file(self) -> Path:
+        return self.path / "state" / "state.npz"
 
-    def write_resume(self, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
-        """Replace the rolling state as a whole."""
-        with atomic_directory(self.resume_folder) as partial:
-            np.savez(partial / "optimizer.npz", **arrays)
-            (partial / "state.json").write_text(json.dumps(facts), encoding="utf-8")
+    def write_resume(self, epoch: int, optimizer: dict[str, np.ndarray]) -> None:
+        """Replace the one rolling copy of optimizer and epoch, in one file, so that it is never absent."""
+        with atomic_path(self._resume_file) as partial, open(partial, "wb") as stream:
+            np.savez(stream, epoch=np.array(epoch), **optimizer)
 
-    def read_resume(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-        """The rolling state, or None where no checkpoint was reached.
+    def read_resume(self) -> tuple[int, dict[str, np.ndarray]] | None:
+        """Epoch and optimizer to go on from, or None where no checkpoint was reached.
 
         Raises:
             RunError: the state exists but cannot be read.
         """
-        if not (self.resume_folder / "state.json").exists():
+        if not self._resume_file.exists():
             return None
         try:
-            facts = json.loads((self.resume_folder / "state.json").read_text(encoding="utf-8"))
-            with np.load(self.resume_folder / "optimizer.npz") as stored:
-                return dict(stored), facts
-        except (OSError, ValueError) as error:
+            arrays = read_npz(self._resume_file)
+            return int(arrays.pop("epoch")), arrays
+        except NPZ_ERRORS as error:
             raise RunError(
-                f"{self.resume_folder} cannot be read ({error}). Remove the folder to start again from epoch 1."
+                f"{self._resume_file} cannot be read ({error}). Remove the file to start again from epoch 1."
             ) from error
 
     def remove_resume(self) -> None:
         """Drop the rolling state of a finished run."""
-        shutil.rmtree(self.resume_folder, ignore_errors=True)
+        shutil.rmtree(self._resume_file.parent, ignore_errors=True)
+
+    def forget_predictions(self, epoch: int) -> None:
+        """Drop predictions of an epoch whose weights are about to be written anew."""
+        for file in (self.path / "predictions").rglob(self.predictions_path(epoch).name):
+            if file != self.predictions_path(epoch, "val"):
+                file.unlink()
 
 
 def resolve_path(name_or_path: str | os.PathLike[str]) -> Path:

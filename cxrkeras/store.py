@@ -11,13 +11,19 @@ import json
 import os
 import shutil
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import filelock
+import numpy as np
 
 from cxrkeras.errors import RunError
+
+# What reading a truncated or foreign .npz can raise; a broken archive is neither an OSError nor a ValueError.
+NPZ_ERRORS = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 @contextlib.contextmanager
@@ -39,7 +45,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     partial = Path(name)
     try:
         yield partial
-        with open(partial, "rb") as written:
+        with open(partial, "r+b") as written:
             os.fsync(written.fileno())
         partial.chmod(0o666 & ~_umask())
         os.replace(partial, path)
@@ -50,7 +56,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary directory; it replaces `path` only if the block succeeds."""
+    """Yield a temporary directory; it takes `path`'s name, which must be free or empty, only if the block succeeds."""
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,12 +67,8 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield partial
         partial.chmod(0o777 & ~_umask())
         if path.exists():
-            retired = Path(tempfile.mkdtemp(prefix=".retired-", dir=path.parent))
-            os.replace(path, retired / path.name)
-            os.replace(partial, path)
-            shutil.rmtree(retired, ignore_errors=True)
-        else:
-            os.replace(partial, path)
+            path.rmdir()
+        os.replace(partial, path)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -105,6 +107,20 @@ def exclusive(directory: str | os.PathLike[str]) -> Iterator[None]:
         lock.release()
 
 
+@contextlib.contextmanager
+def one_at_a_time(directory: str | os.PathLike[str]) -> Iterator[None]:
+    """Wait for the directory's turn: around reading a file, merging into it and writing it back."""
+    Path(directory).mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(Path(directory) / ".merge.lock", timeout=120):
+        yield
+
+
+def sweep_partials(directory: str | os.PathLike[str]) -> None:
+    """Remove what killed writes left behind; the directory's lock must be held."""
+    for partial in Path(directory).rglob(".partial-*"):
+        shutil.rmtree(partial, ignore_errors=True) if partial.is_dir() else partial.unlink(missing_ok=True)
+
+
 def check_writable(directory: str | os.PathLike[str]) -> None:
     """Fail before the work rather than after it when `directory` cannot take files.
 
@@ -125,6 +141,13 @@ def not_writable(directory: Path, error: OSError) -> RunError:
         f"cannot write into {directory} ({error.strerror or error}). Expected a writable directory; "
         "change its permissions, or write elsewhere with --out DIR (explain, score, evaluate) or --run PATH (train)."
     )
+
+
+def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Arrays of an `.npz` without pickles; whatever is wrong with the file is one of `NPZ_ERRORS`."""
+    # np.load keeps the file open when the archive is broken
+    with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
+        return dict(stored)
 
 
 def sha256_file(path: str | os.PathLike[str]) -> str:

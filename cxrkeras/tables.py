@@ -15,7 +15,7 @@ import pandas as pd
 
 from cxrkeras.errors import RunError
 from cxrkeras.maps import Maps
-from cxrkeras.store import atomic_path, key8
+from cxrkeras.store import NPZ_ERRORS, atomic_path, key8, one_at_a_time, read_npz
 
 HISTORY_COLUMNS = ["epoch", "stage", "loss", "val_loss", "val_auc", "learning_rate", "seconds"]
 PROBABILITY = "probability_"
@@ -41,9 +41,8 @@ def load_maps(file: Path) -> Maps | None:
     if not file.exists():
         return None
     try:
-        with np.load(file, allow_pickle=False) as stored:
-            return Maps.from_arrays(dict(stored))
-    except (OSError, ValueError, KeyError) as error:
+        return Maps.from_arrays(read_npz(file))
+    except NPZ_ERRORS as error:
         raise RunError(f"maps file {file} cannot be read ({error}). Delete it; it will be made again.") from error
 
 
@@ -66,13 +65,16 @@ def is_count(column: str) -> bool:
 
 def replace_score_rows(file: Path, frame: pd.DataFrame) -> None:
     """Write score rows into a long table; rows with the same parameters are replaced, others kept."""
-    if file.exists():
-        old = read_scores(file)
-        ours = {tuple(map(str, row)) for row in frame[SCORE_KEY].itertuples(index=False)}
-        keep = [tuple(map(str, row)) not in ours for row in old[SCORE_KEY].itertuples(index=False)]
-        if any(keep):
-            frame = pd.concat([old[keep], frame], ignore_index=True)
-    write_csv(file, frame)
+    with one_at_a_time(file.parent):
+        if file.exists():
+            old = read_scores(file)
+            if missing := set(SCORE_KEY) - set(old.columns):
+                raise RunError(f"scores {file} lack the columns {', '.join(sorted(missing))}. Move the file away.")
+            ours = {tuple(map(str, row)) for row in frame[SCORE_KEY].itertuples(index=False)}
+            keep = [tuple(map(str, row)) not in ours for row in old[SCORE_KEY].itertuples(index=False)]
+            if any(keep):
+                frame = pd.concat([old[keep], frame], ignore_index=True)
+        write_csv(file, frame)
 
 
 def probability_columns(classes: Iterable[str]) -> list[str]:

@@ -9,13 +9,27 @@ import sys
 import pytest
 
 from cxrkeras.errors import RunError
-from cxrkeras.store import atomic_directory, atomic_path, check_writable, exclusive, key8, sha256_file, write_json
+from cxrkeras.store import (
+    atomic_directory,
+    atomic_path,
+    check_writable,
+    exclusive,
+    key8,
+    sha256_file,
+    sweep_partials,
+    write_json,
+)
 
 
 def _half_written(writing, name: str) -> None:
     with writing as partial:
         (partial / name if partial.is_dir() else partial).write_text("half")
         raise RuntimeError("stop")
+
+
+def _written(writing) -> None:
+    with writing as partial:
+        (partial / "b").write_text("2")
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -34,17 +48,26 @@ def test_a_write_keeps_both_suffixes_for_savers_that_read_them(tmp_path):
     assert (tmp_path / "epoch_001.weights.h5").read_bytes() == b"x"
 
 
-def test_a_directory_is_replaced_as_a_whole(tmp_path):
-    state = tmp_path / "state"
-    with atomic_directory(state) as partial:
-        (partial / "a").write_text("1")
-    with atomic_directory(state) as partial:
-        (partial / "b").write_text("2")
-    assert [p.name for p in state.iterdir()] == ["b"]
+def test_a_directory_appears_as_a_whole_or_not_at_all(tmp_path):
+    films = tmp_path / "films"
     with pytest.raises(RuntimeError, match="stop"):
-        _half_written(atomic_directory(state), "c")
-    assert [p.name for p in state.iterdir()] == ["b"]
-    assert [p.name for p in tmp_path.iterdir()] == ["state"]
+        _half_written(atomic_directory(films), "c")
+    assert list(tmp_path.iterdir()) == []
+    with atomic_directory(films) as partial:
+        (partial / "a").write_text("1")
+    assert [p.name for p in films.iterdir()] == ["a"]
+    with pytest.raises(OSError, match="not empty"):
+        _written(atomic_directory(films))
+    assert [p.name for p in tmp_path.iterdir()] == ["films"]
+
+
+def test_leftovers_of_killed_writes_are_swept(tmp_path):
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / ".partial-x.npz").write_text("half")
+    (tmp_path / ".partial-dir").mkdir()
+    (tmp_path / "state" / "state.npz").write_text("whole")
+    sweep_partials(tmp_path)
+    assert [p.name for p in tmp_path.rglob("*")] == ["state", "state.npz"]
 
 
 def test_the_lock_is_refused_to_another_process_and_freed_when_its_owner_is_killed(tmp_path):

@@ -13,6 +13,9 @@ from typing import Any
 
 from cxrkeras.errors import MethodError, unknown
 
+# Raise it when a method would make other maps from the same model and film: stored maps are keyed by it.
+MAPS_VERSION = 1
+
 GRADIENT, ACTIVATION, MULTISCALE, FORWARD = "gradient", "activation", "multiscale", "forward"
 
 

@@ -15,6 +15,8 @@ from PIL import Image, ImageOps
 from cxrkeras.errors import FilmError, UsageError, unknown
 
 Resize = Literal["squash", "pad"]
+# Raise it when the same file and options would decode to other pixels: caches and map keys hold it.
+PIXELS_VERSION = 1
 RESIZES = ("squash", "pad")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".gif", ".webp")
 _DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")

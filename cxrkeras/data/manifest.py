@@ -13,9 +13,11 @@ from pathlib import Path
 import pandas as pd
 
 from cxrkeras.data.layouts import TABLE_NAMES, films_of_folders, films_of_table
-from cxrkeras.data.patients import patients_from_names
+from cxrkeras.data.patients import patients_from_names, subtypes_from_names
 from cxrkeras.errors import DataError, did_you_mean
 
+# For folders of Kermany films this label column is read from the file names.
+SUBTYPE = "subtype"
 SPLITS = ("train", "val", "test")
 _SPLIT_NAMES = {
     "train": "train", "training": "train",
@@ -135,13 +137,17 @@ def split_name(word: str) -> str | None:
 
 
 def _manifest_of_folders(folder: Path, columns: dict[str, str | None], one_class: bool) -> Manifest:
-    named = [f"{name}_column" for name, column in columns.items() if column]
+    by_name = columns["label"] == SUBTYPE
+    named = [f"{name}_column" for name, column in columns.items() if column and not (by_name and name == "label")]
     if named:
         raise DataError(
             f"{named[0]} '{columns[named[0].removesuffix('_column')]}' needs a table, and {folder} holds neither "
             f"{' nor '.join(TABLE_NAMES)}. Give a CSV file, or leave the option out to read the folders."
         )
     frame, notices = films_of_folders(folder, split_name)
+    if by_name:
+        frame["label"] = subtypes_from_names(frame["path"], folder)
+        notices = [*notices, "Labels are the subtypes in the Kermany file names, not the folders."]
     kind = "split folders" if "split" in frame else "class folders"
     return _manifest(frame, folder, notices, f"{kind} in {folder}", one_class=one_class)
 

@@ -12,6 +12,8 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
+from cxrkeras.errors import DataError
+
 PNEUMONIA_KINDS = ("bacteria", "virus")
 _PERSON = re.compile(r"person(\d+)_(bacteria|virus)_\d+(?!\d)", re.IGNORECASE)
 _NORMAL = re.compile(r"(?:NORMAL(\d+)-)?IM-(\d+)-\d+(?!\d)", re.IGNORECASE)
@@ -72,6 +74,22 @@ def film_name(path: str) -> FilmName | None:
         kind = match[1].lower()
         return FilmName(f"{'N' if kind == 'normal' else 'P'}3_{match[2]}", kind)
     return None
+
+
+def subtypes_from_names(paths: Iterable[str], source: object) -> list[str]:
+    """`normal`, `bacteria` or `virus` of every Kermany film.
+
+    Raises:
+        DataError: a name that carries none.
+    """
+    names = {path: film_name(path) for path in paths}
+    without = [path for path, name in names.items() if name is None]
+    if without:
+        raise DataError(
+            f"{len(without)} film names in {source} carry no subtype, first '{without[0]}'. Expected Kermany names "
+            "such as person7_virus_13.jpeg; leave --label-column out to take the folders as classes."
+        )
+    return [name.kind for name in names.values()]
 
 
 def patients_from_names(paths: Iterable[str]) -> list[str]:

@@ -66,7 +66,10 @@ class Classifier:
 
     def with_frozen_statistics(self) -> keras.Model:
         """`logits` with the backbone always in inference mode, whatever mode the model is called in."""
-        return _FrozenStatistics(self.pooled, self.head)
+        model = _FrozenStatistics(self.pooled, self.head)
+        # Keras decides on loss scaling by the policy of the model that is compiled.
+        model.dtype_policy = self.logits.dtype_policy
+        return model
 
     @property
     def dropout(self) -> keras.layers.Dropout:

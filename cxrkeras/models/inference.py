@@ -9,11 +9,12 @@ import keras
 import numpy as np
 
 from cxrkeras.data.filmset import FilmSet
+from cxrkeras.data.images import PIXELS_VERSION
 from cxrkeras.data.pipeline import film_batches
 from cxrkeras.events import SILENT, Advance, Reporter
 from cxrkeras.models.classifier import Classifier
 from cxrkeras.models.weights import weights_hash
-from cxrkeras.store import atomic_path, cache_directory
+from cxrkeras.store import NPZ_ERRORS, atomic_path, cache_directory, read_npz
 
 
 def forward(
@@ -52,9 +53,8 @@ def pooled_features(
     file = folder / f"{_features_key(classifier, films)}.npz"
     if file.exists():
         try:
-            with np.load(file) as stored:
-                return stored["features"]
-        except (OSError, ValueError, KeyError):
+            return read_npz(file)["features"]
+        except NPZ_ERRORS:
             file.unlink()
     features = forward(classifier.pooled, films, batch_size, reporter, label)
     with atomic_path(file) as partial, open(partial, "wb") as stream:
@@ -66,6 +66,7 @@ def _features_key(classifier: Classifier, films: FilmSet) -> str:
     digest = hashlib.sha256()
     policy = classifier.pooled.get_layer(classifier.backbone.head_input).dtype_policy.name
     causes = (
+        PIXELS_VERSION,
         classifier.backbone.name,
         classifier.image_size,
         classifier.preprocessing,

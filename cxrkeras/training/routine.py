@@ -164,13 +164,19 @@ class _Job:
             stage=name,
             loss=float(fitted.history["loss"][-1]),
             val_loss=cross_entropy(logits, self.validation.labels),
-            val_auc=exact_auc(self.validation.labels, probabilities)[0],
+            val_auc=self._validation_auc(probabilities, epoch),
             # the optimizer holds a float32: six digits give the rate back as it was set
             learning_rate=float(f"{float(stage.model.optimizer.learning_rate):.6g}"),
             seconds=time.perf_counter() - start,
         )
         advance(0, f"epoch {epoch}: validation AUC {record.val_auc:.3f}")
         self.events.epoch(record, probabilities)
+
+    def _validation_auc(self, probabilities: np.ndarray, epoch: int) -> float:
+        if not np.isfinite(probabilities).all():
+            self.reporter.notice(f"epoch {epoch}: the network's answers are not finite. Lower --learning-rate.")
+            return float("nan")
+        return exact_auc(self.validation.labels, probabilities).value
 
 
 def _head_stage(job: _Job, settings: TrainingSettings) -> _Stage:

@@ -15,7 +15,7 @@ from cxrkeras.data.filmset import FilmSet
 from cxrkeras.data.manifest import Manifest, read_manifest
 from cxrkeras.data.phantom import cached_phantom
 from cxrkeras.data.splits import limit_films, prepare_splits
-from cxrkeras.errors import DataError
+from cxrkeras.errors import DataError, FilmError
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.store import sha256_file
 
@@ -51,10 +51,17 @@ def hashed_frame(frame: pd.DataFrame, root: Path, reporter: Reporter = SILENT) -
     """The frame with each film file's SHA-256 in a column `sha256`."""
     hashes = []
     with reporter.task("hash films", len(frame)) as advance, ThreadPoolExecutor(4) as pool:
-        for digest in pool.map(sha256_file, (root / path for path in frame["path"])):
+        for digest in pool.map(_digest, (root / path for path in frame["path"])):
             hashes.append(digest)
             advance(1)
     return frame.assign(sha256=hashes)
+
+
+def _digest(file: Path) -> str:
+    try:
+        return sha256_file(file)
+    except OSError as error:
+        raise FilmError(f"film {file} cannot be read ({error.strerror}). Restore it or take it out.") from error
 
 
 def film_set(
@@ -96,6 +103,21 @@ def read_films(films: FilmSet, reporter: Reporter = SILENT) -> None:
             rows = films.indices[start : start + 64]
             films.store.get(rows)
             advance(len(rows))
+
+
+def check_unchanged(frame: pd.DataFrame, root: Path, reporter: Reporter = SILENT) -> None:
+    """Make sure that films are the ones whose hashes a run noted.
+
+    Raises:
+        DataError: a film is gone or has other bytes.
+    """
+    now = hashed_frame(frame[[name for name in frame if name != "sha256"]], root, reporter)["sha256"]
+    changed = frame["path"][now.to_numpy() != frame["sha256"].to_numpy()]
+    if len(changed):
+        raise DataError(
+            f"{len(changed)} films are not the ones this run was started with, first {root / changed.iloc[0]}. "
+            "Restore them, or train anew."
+        )
 
 
 def patients_of(frame: pd.DataFrame) -> np.ndarray | None:

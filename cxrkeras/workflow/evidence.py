@@ -14,13 +14,23 @@ from typing import Any
 import numpy as np
 
 from cxrkeras.cams.engine import Explainer
-from cxrkeras.cams.registry import FORWARD, METHODS, MULTISCALE, method_names, method_options, scorecam_forwards
+from cxrkeras.cams.registry import (
+    FORWARD,
+    MAPS_VERSION,
+    METHODS,
+    MULTISCALE,
+    method_names,
+    method_options,
+    scorecam_forwards,
+)
 from cxrkeras.cams.results import Explanation
 from cxrkeras.data.filmset import FilmSet
+from cxrkeras.data.images import PIXELS_VERSION
 from cxrkeras.data.pipeline import film_batches
 from cxrkeras.errors import MethodError, TargetError, unknown
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.maps import Maps, concatenate
+from cxrkeras.store import one_at_a_time
 from cxrkeras.tables import load_maps, save_maps
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.selection import Selection
@@ -106,8 +116,13 @@ def missing_forwards(opened: OpenRun, epoch: int, selection: Selection, options:
     _, missing = _stored(opened, epoch, selection, "scorecam", options)
     model = opened.classifier.model
     layer = opened.classifier.backbone.layer(options.layer)
-    channels = model.get_layer(layer).output.shape[-1] if layer in {known.name for known in model.layers} else 0
-    return scorecam_forwards(len(missing), int(channels), options.max_channels)
+    if layer in {known.name for known in model.layers}:
+        channels = int(model.get_layer(layer).output.shape[-1])
+    else:
+        explainer = _explainer(opened, ("scorecam",), options)
+        explainer.prepare(model.input_shape[1:])
+        channels = explainer.channels
+    return scorecam_forwards(len(missing), channels, options.max_channels)
 
 
 def ensure(
@@ -160,6 +175,7 @@ def map_parameters(opened: OpenRun, epoch: int, method: str, options: MapOptions
         "on": "logit" if METHODS[method].needs_gradient else None,
         "layers": _layers(opened, method, options),
         "checkpoint": opened.checkpoint_hash(epoch),
+        "versions": [MAPS_VERSION, PIXELS_VERSION],
         "image_size": opened.classifier.image_size,
         "resize": settings.resize,
         "bits": settings.bits,
@@ -214,20 +230,7 @@ def _compute(
     reporter: Reporter,
 ) -> None:
     opened.load(epoch)
-    explainer = opened.explainer(
-        tuple(methods),
-        lambda: Explainer(
-            opened.classifier.model,
-            methods,
-            layer=opened.classifier.backbone.layer(options.layer),
-            multiscale_layers=opened.classifier.backbone.multiscale,
-            batch_size=BATCH,
-            seed=options.seed,
-            classes=opened.classes,
-            **({"max_channels": options.max_channels} if "scorecam" in methods else {}),
-        ),
-        options,
-    )
+    explainer = _explainer(opened, tuple(methods), options)
     films = selection.films.take(rows)
     targets = _fixed_targets(opened, selection, options)
     targets = None if targets is None else targets[rows]
@@ -250,6 +253,24 @@ def _compute(
         # also on Ctrl-C: what is finished is kept
         if unsaved:
             _save(opened, epoch, selection, methods, films, first, unsaved, options)
+
+
+def _explainer(opened: OpenRun, methods: tuple[str, ...], options: MapOptions) -> Explainer:
+    row = opened.classifier.backbone
+    capped = {"max_channels": options.max_channels} if "scorecam" in methods else {}
+    return opened.explainer(
+        (methods, options.layer, options.max_channels, options.seed),
+        lambda: Explainer(
+            opened.classifier.model,
+            methods,
+            layer=row.layer(options.layer),
+            multiscale_layers=row.multiscale,
+            batch_size=BATCH,
+            seed=options.seed,
+            classes=opened.classes,
+            **capped,
+        ),
+    )
 
 
 def _batches(films: FilmSet, targets: np.ndarray | None) -> Iterator[tuple[np.ndarray, np.ndarray | None, np.ndarray]]:
@@ -291,11 +312,12 @@ def _save(
             },
         )
         file = selection.sink.maps_path(epoch, selection.split, name, parameters)
-        stored = load_maps(file)
-        if stored is not None:
-            # a film whose file or target changed is replaced, not doubled
-            stored = stored.subset(~np.isin(stored.images, fresh.images))
-        save_maps(file, fresh if stored is None or not len(stored) else concatenate([stored, fresh]))
+        with one_at_a_time(file.parent):
+            stored = load_maps(file)
+            if stored is not None:
+                # a film whose file or target changed is replaced, not doubled
+                stored = stored.subset(~np.isin(stored.images, fresh.images))
+            save_maps(file, fresh if stored is None or not len(stored) else concatenate([stored, fresh]))
     return last
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -119,9 +119,8 @@ class OpenRun:
             self._hashes[epoch] = checked_hash(self.run, epoch, self.run.checkpoint_path(epoch))
         return self._hashes[epoch]
 
-    def explainer(self, methods: tuple[str, ...], build: Callable[[], Any], options: Any) -> Any:
-        """The compiled explainer for these methods and options; weights change under it without a new trace."""
-        key = (methods, options)
+    def explainer(self, key: Hashable, build: Callable[[], Any]) -> Any:
+        """The compiled explainer of a key, built once; weights change under it without a new trace."""
         if key not in self._explainers:
             self._explainers[key] = build()
         return self._explainers[key]

@@ -14,7 +14,7 @@ from cxrkeras.store import check_writable, key8
 from cxrkeras.workflow.evidence import MapOptions, chosen_methods, ensure
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.predictions import ensure_predictions
-from cxrkeras.workflow.score_table import long_table
+from cxrkeras.workflow.score_table import every_status, long_table
 from cxrkeras.workflow.selection import Selection
 
 
@@ -57,7 +57,14 @@ def score_selection(
         frames = []
         for name in names:
             maps = all_maps[name]
-            result = c_score(maps, selection.films.labels, probabilities, patients=selection.patients, **resolved)
+            result = c_score(
+                maps,
+                selection.films.labels,
+                probabilities,
+                patients=selection.patients,
+                status=every_status(maps),
+                **resolved,
+            )
             frames.append(
                 long_table(result).assign(
                     epoch=epoch,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import pandas as pd
 
 from cxrkeras.consistency import c_score
 from cxrkeras.errors import DataError, ScoreInputError
+from cxrkeras.maps import Maps
+from cxrkeras.store import NPZ_ERRORS, read_npz
 from cxrkeras.tables import PROBABILITY, read_csv
-from cxrkeras.workflow.score_table import long_table
+from cxrkeras.workflow.score_table import every_status, long_table
 
 
 def score_files(maps_file: str, predictions: str, settings: dict[str, Any]) -> pd.DataFrame:
@@ -28,47 +31,63 @@ def score_files(maps_file: str, predictions: str, settings: dict[str, Any]) -> p
         DataError: a file cannot be read.
         ScoreInputError: maps and table do not fit together.
     """
-    values, images = _read_maps(Path(maps_file))
+    maps = _read_maps(Path(maps_file))
     if not Path(predictions).is_file():
         raise DataError(f"predictions {predictions} do not exist. Expected a CSV with label and probability columns.")
     table = read_csv(Path(predictions), text=("label", "image", "patient"))
     if "label" not in table:
         raise ScoreInputError(f"{predictions} has no column 'label'. Received: {', '.join(table.columns)}.")
-    if images is not None and "image" in table:
-        missing = sorted(set(images) - set(table["image"]))
-        if missing:
-            raise ScoreInputError(f"{len(missing)} maps have no row in {predictions}, first '{missing[0]}'.")
-        table = table.set_index("image").loc[list(images)].reset_index()
+    if maps.images is not None and "image" in table:
+        table = _rows_of(table, maps.images, predictions)
     classes, columns = _probability_columns(table, predictions)
     result = c_score(
-        values,
+        maps.values,
         table["label"].to_numpy(str),
         table[columns].to_numpy(np.float64),
         classes=classes,
-        patients=table["patient"].to_numpy(str) if "patient" in table else None,
+        patients=[patient or None for patient in table["patient"]] if "patient" in table else None,
+        targets=maps.targets,
+        status=maps.status,
         **{name: value for name, value in settings.items() if value is not None},
     )
     return long_table(result)
 
 
-def _read_maps(file: Path) -> tuple[np.ndarray, np.ndarray | None]:
+@dataclass(frozen=True)
+class _FileMaps:
+    """Maps of a file, and what it says of them: film ids, classes explained, statuses; None where it is silent."""
+
+    values: np.ndarray
+    images: np.ndarray | None = None
+    targets: np.ndarray | None = None
+    status: np.ndarray | None = None
+
+
+def _read_maps(file: Path) -> _FileMaps:
     if not file.is_file():
         raise DataError(f"maps file {file} does not exist. Expected an .npz or .npy file with maps [n, h, w].")
     try:
-        loaded = np.load(file, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded, None
-        with loaded:
-            name = next((key for key in ("maps", "values") if key in loaded), None)
-            if name is None:
-                raise ScoreInputError(
-                    f"{file} holds no array named 'maps' or 'values'. Received: {', '.join(loaded.files)}."
-                )
-            return loaded[name], loaded.get("images")
-    except (OSError, ValueError) as error:
-        if isinstance(error, ScoreInputError):
-            raise
+        if file.suffix == ".npy":
+            return _FileMaps(np.load(file, allow_pickle=False))
+        arrays = read_npz(file)
+    except NPZ_ERRORS as error:
         raise DataError(f"maps file {file} cannot be read ({error}). Expected .npz or .npy without pickles.") from error
+    name = next((key for key in ("maps", "values") if key in arrays), None)
+    if name is None:
+        raise ScoreInputError(f"{file} holds no array named 'maps' or 'values'. Received: {', '.join(arrays)}.")
+    if {"targets", "classes", "status"} <= set(arrays):
+        own = Maps.from_arrays(arrays)
+        return _FileMaps(own.values, own.images, np.array(own.classes)[own.targets], every_status(own))
+    return _FileMaps(arrays[name], arrays.get("images"))
+
+
+def _rows_of(table: pd.DataFrame, images: np.ndarray, origin: str) -> pd.DataFrame:
+    if table["image"].duplicated().any():
+        raise ScoreInputError(f"{origin} names an image twice. Expected one row per film.")
+    missing = sorted(set(images) - set(table["image"]))
+    if missing:
+        raise ScoreInputError(f"{len(missing)} maps have no row in {origin}, first '{missing[0]}'.")
+    return table.set_index("image").loc[list(images)].reset_index()
 
 
 def _probability_columns(table: pd.DataFrame, origin: str) -> tuple[list[str], list[str]]:

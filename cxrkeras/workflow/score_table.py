@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from cxrkeras.consistency import ConsistencyScore
+from cxrkeras.maps import Maps
 from cxrkeras.tables import is_count
 
 PRINTED = [
     "method", "class", "score", "ci_low", "ci_high", "baseline", "excess", "excess_stderr", "n_gold", "n_patients",
     "coverage", "n_degenerate", "n_uninformative", "status", "flags",
 ]  # fmt: skip
+
+
+def every_status(maps: Maps) -> np.ndarray:
+    """Status of each map with `approximate` added where a graver one stands before it, text ``[n]``."""
+    if "channels_used" not in maps.extras:
+        return maps.status
+    capped = maps.extras["channels_used"] < maps.extras["n_live"]
+    hidden = capped & (np.char.find(maps.status, "approximate") < 0)
+    return np.where(hidden, np.char.add(maps.status, ",approximate"), maps.status)
 
 
 def long_table(result: ConsistencyScore) -> pd.DataFrame:

@@ -21,7 +21,7 @@ from cxrkeras.errors import DataError, UsageError
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.run import Run
 from cxrkeras.store import key8
-from cxrkeras.workflow.dataset import film_set, hashed_frame, patients_of
+from cxrkeras.workflow.dataset import check_unchanged, data_root, film_set, hashed_frame, patients_of
 from cxrkeras.workflow.opened import OpenRun
 
 
@@ -92,6 +92,8 @@ def select(
         UsageError: both `data` and `image`, or options that would be ignored.
         DataError: the films cannot be used.
     """
+    if out is not None and (out / "run.json").exists():
+        raise UsageError(f"--out {out} is a run; results of other films would mix with its own. Name another folder.")
     if image and (data or split or limit):
         raise UsageError("--image names the films itself: leave out --data, --split and --limit.")
     if not data and (split_column or label_column or patient_column or map_class):
@@ -99,7 +101,7 @@ def select(
     if image:
         return loose_images(opened, image, out=out, reporter=reporter)
     if data is None:
-        return run_split(opened, split or "test", limit, out)
+        return run_split(opened, split or "test", limit, out, reporter)
     columns = Columns(split_column, label_column, patient_column, dict(map_class))
     return outside_manifest(opened, data, columns, split=split, limit=limit, out=out, reporter=reporter)
 
@@ -114,12 +116,19 @@ class Columns:
     renamed: Mapping[str, str] | None = None
 
 
-def run_split(opened: OpenRun, split: str, limit: int | None = None, out: Path | None = None) -> Selection:
-    """Films of one of the run's splits, at most `limit` a class."""
+def run_split(
+    opened: OpenRun, split: str, limit: int | None = None, out: Path | None = None, reporter: Reporter = SILENT
+) -> Selection:
+    """Films of one of the run's splits, at most `limit` a class.
+
+    Raises:
+        DataError: no such split, or a film that is not the one the run was started with.
+    """
     rows = opened.split(split)
     if limit is not None:
         rows = rows[_limited(opened.frame.iloc[rows], limit, opened.config.data.seed)]
     frame = opened.frame.iloc[rows].reset_index(drop=True)
+    check_unchanged(frame, data_root(opened.config, opened.run.info.get("data_root")), reporter)
     return Selection(opened.films.take(rows), frame, split, Run(out) if out else opened.run, inside=True)
 
 

@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxrkeras.config import PHANTOM, Config, flat_overrides, load_config
+from cxrkeras.config import PHANTOM, Config, flat_overrides, load_config, overridden
 from cxrkeras.data.filmset import FilmSet
 from cxrkeras.data.pipeline import film_batches
-from cxrkeras.errors import ConfigError, DataError, RunError
+from cxrkeras.errors import ConfigError, RunError
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.models.backbones import backbone
 from cxrkeras.run import Run, all_runs, fresh_name, resolve_path
-from cxrkeras.store import atomic_path, exclusive, sha256_file
+from cxrkeras.store import atomic_path, exclusive, sha256_file, sweep_partials
 from cxrkeras.tables import HISTORY_COLUMNS, prediction_table
 from cxrkeras.training.batch_norm import CALIBRATION_FILMS, calibrate_batch_norm
 from cxrkeras.training.routine import EpochRecord, Progress, train_two_stages
-from cxrkeras.workflow.dataset import data_root, patients_of, read_films
+from cxrkeras.workflow.dataset import check_unchanged, data_root, patients_of, read_films
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.prepare import Prepared, prepare
 
@@ -70,7 +70,7 @@ def resolved_config(config: str | Path | Config | None, data: str | Path | None,
     """
     overrides = flat_overrides(data=data, **settings)
     if isinstance(config, Config):
-        base = config
+        base = overridden(config, overrides)
     elif config is None and data is None:
         base = load_config("phantom", overrides)
     else:
@@ -167,8 +167,11 @@ def _continue(run: Run, reporter: Reporter) -> Run:
     config = run.config
     _set_determinism(config)
     with exclusive(run.path):
+        if run.state != "running":
+            raise RunError(f"{run.path} was finished by another process meanwhile; nothing is left to resume.")
+        sweep_partials(run.path)
         stored = run.read_resume()
-        reporter.notice(f"resuming {run.path} after epoch {stored[1]['epoch'] if stored else 0}.")
+        reporter.notice(f"resuming {run.path} after epoch {stored[0] if stored else 0}.")
         if stored is None:
             prepared = prepare(config, reporter)
             read_films(prepared.films, reporter)
@@ -177,25 +180,14 @@ def _continue(run: Run, reporter: Reporter) -> Run:
             _calibrate(prepared, config)
             _fit(run, config, prepared, None, reporter)
             return run
-        arrays, facts = stored
+        epoch, optimizer = stored
         opened = OpenRun(run)
-        _check_unchanged(opened, reporter)
-        opened.load(facts["epoch"])
+        check_unchanged(opened.frame, data_root(config, run.info.get("data_root")), reporter)
+        opened.load(epoch)
         prepared = Prepared(opened.classifier, opened.frame, opened.films, {}, run.info["precision"])
         read_films(prepared.films, reporter)
-        _fit(run, config, prepared, Progress(facts["epoch"], arrays), reporter)
+        _fit(run, config, prepared, Progress(epoch, optimizer), reporter)
     return run
-
-
-def _check_unchanged(opened: OpenRun, reporter: Reporter) -> None:
-    root = data_root(opened.config, opened.run.info.get("data_root"))
-    paths, noted = opened.frame["path"], opened.frame["sha256"]
-    with reporter.task("check films", len(paths)) as advance:
-        for path, digest in zip(paths, noted, strict=True):
-            file = root / path
-            if not file.is_file() or sha256_file(file) != digest:
-                raise DataError(f"film {file} is not the one this run was started with. Restore it, or train anew.")
-            advance(1)
 
 
 def _set_determinism(config: Config) -> None:
@@ -250,13 +242,15 @@ class _Recorder:
     def checkpoint(
         self, epoch: int, optimizer: dict[str, np.ndarray], predict: Callable[[FilmSet], np.ndarray]
     ) -> None:
+        probabilities = predict(self._test)
         file = self._run.checkpoint_path(epoch)
+        self._run.forget_predictions(epoch)
         with atomic_path(file) as partial:
             self._prepared.classifier.model.save_weights(partial)
         known = self._run.info.get("checkpoints", {})
         self._run.update_info(checkpoints={**known, str(epoch): sha256_file(file)})
-        self._write_predictions(epoch, "test", predict(self._test))
-        self._run.write_resume(optimizer, {"epoch": epoch})
+        self._write_predictions(epoch, "test", probabilities)
+        self._run.write_resume(epoch, optimizer)
 
     def _write_predictions(self, epoch: int, split: str, probabilities: np.ndarray) -> None:
         rows = self._prepared.frame[self._prepared.frame["split"] == split]

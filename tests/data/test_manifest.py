@@ -248,8 +248,8 @@ def test_a_missing_folder_suggests_its_neighbour(tmp_path):
 
 
 def test_columns_need_a_table(write_films):
-    with pytest.raises(DataError, match="label_column 'subtype' needs a table"):
-        read_manifest(write_films(*TWO), label_column="subtype")
+    with pytest.raises(DataError, match="label_column 'kind' needs a table"):
+        read_manifest(write_films(*TWO), label_column="kind")
 
 
 def test_a_table_that_is_no_table(tmp_path):
@@ -292,3 +292,19 @@ def test_nih_has_its_patients(real_films):
 def test_boxes_are_no_manifest(real_films):
     with pytest.raises(DataError, match=r"no label column.*finding"):
         read_manifest(real_films / "nih_boxes" / "boxes.csv")
+
+
+def test_folders_of_kermany_films_give_three_classes_by_subtype(tmp_path):
+    from PIL import Image
+
+    names = {"NORMAL": ["IM-0001-0001", "IM-0002-0001"], "PNEUMONIA": ["person1_virus_1", "person2_bacteria_3"]}
+    for folder, films in names.items():
+        (tmp_path / folder).mkdir()
+        for film in films:
+            Image.new("L", (8, 8)).save(tmp_path / folder / f"{film}.jpeg")
+    manifest = read_manifest(tmp_path, label_column="subtype")
+    assert manifest.classes == ("bacteria", "normal", "virus")
+    assert manifest.frame["label"].tolist() == ["normal", "normal", "virus", "bacteria"]
+    Image.new("L", (8, 8)).save(tmp_path / "NORMAL" / "film.jpeg")
+    with pytest.raises(DataError, match=r"1 film names .* carry no subtype, first 'NORMAL/film.jpeg'"):
+        read_manifest(tmp_path, label_column="subtype")

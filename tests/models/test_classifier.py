@@ -99,3 +99,16 @@ def test_each_row_of_the_table_is_true_of_keras(name):
         assert side / stride * 0.5 < model.get_layer(layer).output.shape[1] <= -(-side // stride)
     builder = getattr(keras.applications, name)
     assert builder.__module__.rsplit(".", 1)[-1] in row.builder or row.builder == f"keras.applications.{name}"
+
+
+def test_float16_is_trained_with_loss_scaling_in_both_stages():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        mixed = build_classifier(backbone("compact"), ("a", "b"), 64)
+    finally:
+        keras.config.set_dtype_policy(before)
+    for model in (mixed.head, mixed.logits, mixed.with_frozen_statistics()):
+        model.compile(keras.optimizers.Adam(1e-3), loss="mse")
+        assert type(model.optimizer).__name__ == "LossScaleOptimizer"
+    assert mixed.model.output.dtype == "float32"

@@ -180,3 +180,23 @@ def test_the_python_interface_of_the_design(run_copy):
     assert score.parameters["threshold"] == 0.5
     assert cx.evaluate(run_copy.path, epoch="last").summary["epoch"].iloc[0] == 4
     assert run_copy.find_maps(4, "test", "layercam", maps.parameters) is not None
+
+
+def test_a_run_is_no_place_for_results_of_other_films(opened, run_copy):
+    with pytest.raises(UsageError, match="is a run"):
+        select(opened, limit=2, out=run_copy.path)
+
+
+def test_a_film_of_the_run_that_changed_is_noticed(tmp_path, phantom_folder, tiny_settings):
+    import shutil
+
+    from cxrkeras.workflow.train import train
+
+    data = tmp_path / "films"
+    shutil.copytree(phantom_folder, data)
+    run = train(data=data, run=tmp_path / "run", **{**tiny_settings, "epochs": (1, 0)})
+    frame = run.manifest()
+    first, second = frame[frame["split"] == "test"]["path"][:2]
+    shutil.copy(data / first, data / second)
+    with pytest.raises(DataError, match="1 films are not the ones this run was started with"):
+        select(OpenRun(run))

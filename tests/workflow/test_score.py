@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,7 +15,7 @@ from cxrkeras.workflow.evidence import MapOptions, ensure
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.score import score_selection
 from cxrkeras.workflow.score_files import score_files
-from cxrkeras.workflow.score_table import printed_classes, printed_globals
+from cxrkeras.workflow.score_table import every_status, printed_classes, printed_globals
 from cxrkeras.workflow.selection import select
 
 SETTINGS = {"threshold": 0.5}
@@ -73,7 +75,10 @@ def test_an_unreachable_threshold_is_nan_with_its_reason_and_never_zero(opened):
 
 def test_every_checkpoint_is_scored_into_its_own_file(opened):
     score_selection(opened, [2, 3], select(opened), "eigencam", MapOptions(), SETTINGS)
-    assert [file.name for file in sorted((opened.run.path / "scores").iterdir())] == ["epoch_002.csv", "epoch_003.csv"]
+    assert [file.name for file in sorted((opened.run.path / "scores").glob("*.csv"))] == [
+        "epoch_002.csv",
+        "epoch_003.csv",
+    ]
     assert sorted(opened.run.scores()["epoch"].unique()) == [2, 3]
 
 
@@ -144,3 +149,41 @@ def test_files_that_do_not_fit_say_what_is_missing(any_framework):
     table.iloc[:5].to_csv(folder / "short.csv", index=False)
     with pytest.raises(ScoreInputError, match="12"):
         score_files(maps_file, str(folder / "short.csv"), {})
+
+
+def test_a_capped_scorecam_is_approximate_even_where_it_says_nothing(opened):
+    selection = select(opened, limit=3)
+    options = MapOptions(max_channels=8)
+    maps = ensure(opened, 4, selection, ["scorecam"], options)["scorecam"]
+    hidden = replace(maps, status=np.full(len(maps), "uninformative"))
+    assert set(every_status(hidden)) == {"uninformative,approximate"}
+    table = score_selection(opened, [4], selection, "scorecam", options, {"threshold": 0.0})
+    classes = table[table["level"] == "class"]
+    for row in classes.itertuples():
+        assert "approximate" in f"{row.status},{row.flags}" or row.status == "empty_gold_list"
+    assert set(table["max_channels"]) == {"8"}
+
+
+def test_our_own_map_files_keep_their_targets_and_statuses(opened, tmp_path):
+    selection = select(opened)
+    predictions = str(opened.run.predictions_path(4))
+    own = ensure(opened, 4, selection, ["gradcam"], MapOptions())["gradcam"]
+    file = opened.run.maps_path(4, "test", "gradcam", own.parameters)
+    inside = score_selection(opened, [4], selection, "gradcam", MapOptions(), SETTINGS)
+    outside = score_files(str(file), predictions, SETTINGS)
+    np.testing.assert_allclose(
+        outside[outside["level"] == "class"]["score"], inside[inside["level"] == "class"]["score"]
+    )
+    lobar = ensure(opened, 4, selection, ["gradcam"], MapOptions(target="lobar"))["gradcam"]
+    with pytest.raises(ScoreInputError, match="do not explain the true label"):
+        score_files(str(opened.run.maps_path(4, "test", "gradcam", lobar.parameters)), predictions, SETTINGS)
+
+
+def test_a_film_without_a_patient_is_refused_not_pooled(any_framework):
+    folder, _, table = any_framework
+    table.assign(patient=["p", ""] * 6).to_csv(folder / "holes.csv", index=False)
+    with pytest.raises(ScoreInputError, match="patient"):
+        score_files(str(folder / "maps.npz"), str(folder / "holes.csv"), {})
+    (folder / "cut.npz").write_bytes((folder / "maps.npz").read_bytes()[:300])
+    with pytest.raises(DataError, match="cannot be read"):
+        score_files(str(folder / "cut.npz"), str(folder / "predictions.csv"), {})

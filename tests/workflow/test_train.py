@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -174,14 +173,66 @@ def test_kill_minus_nine_loses_nothing_that_was_stored(tmp_path, phantom_folder)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     assert run.state == "running"
-    stored = json.loads((run.path / "state" / "state.json").read_text())["epoch"]
+    stored = run.read_resume()[0]
     assert stored >= 1
     shown = subprocess.run([*command, "--resume"], capture_output=True, text=True, timeout=200, check=False)
     assert shown.returncode == 0, shown.stderr
     assert f"after epoch {stored}." in shown.stderr
     assert Run(tmp_path / "run").state == "complete"
     assert Run(tmp_path / "run").history()["epoch"].tolist() == list(range(1, 14))
-    assert not list((tmp_path / "run").rglob(".partial-*"))
+    assert not list(run.path.rglob(".partial-*"))
+
+
+def test_a_kill_while_the_state_is_written_keeps_the_older_state(tmp_path, phantom_folder, tiny_settings, monkeypatch):
+    real, calls = Run.write_resume, []
+
+    def killed(self, epoch, optimizer):
+        calls.append(epoch)
+        if epoch == 3:
+            monkeypatch.setattr("os.replace", _refuse)
+        real(self, epoch, optimizer)
+
+    monkeypatch.setattr(Run, "write_resume", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(data=phantom_folder, run=tmp_path / "run", **tiny_settings)
+    monkeypatch.undo()
+    run = Run(tmp_path / "run")
+    assert calls == [1, 2, 3]
+    assert run.epochs() == [1, 2, 3]
+    assert run.read_resume()[0] == 2
+    train(run=run.path, resume=True)
+    assert run.history()["epoch"].tolist() == [1, 2, 3, 4]
+    assert run.state == "complete"
+
+
+def _refuse(*arguments):
+    raise KeyboardInterrupt
+
+
+def test_a_start_killed_before_its_run_json_is_started_again(tmp_path, phantom_folder, tiny_settings):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text("half")
+    (tmp_path / "run" / ".lock").touch()
+    options = {**tiny_settings, "epochs": (1, 0)}
+    assert train(data=phantom_folder, run=tmp_path / "run", resume=True, **options).state == "complete"
+
+
+def test_a_config_object_takes_single_settings(phantom_folder):
+    from cxrkeras.config import load_config
+    from cxrkeras.workflow.train import resolved_config
+
+    config = resolved_config(load_config("phantom"), phantom_folder, {"epochs": (1, 1), "seed": 7})
+    assert config.training.epochs == (1, 1)
+    assert config.training.seed == 7
+    assert config.data.path == str(phantom_folder)
+    assert config.model.backbone == "compact"
+
+
+def test_a_diverged_training_records_nan_and_goes_on(tmp_path, phantom_folder, tiny_settings):
+    options = {**tiny_settings, "learning_rate": (1e30, 1e30), "epochs": (1, 1)}
+    run = train(data=phantom_folder, run=tmp_path / "run", **options)
+    assert np.isnan(run.history()["val_auc"].iloc[-1])
+    assert run.state == "complete"
 
 
 def test_a_broken_film_stops_before_anything_is_written(tmp_path, phantom_folder, tiny_settings):
@@ -205,7 +256,7 @@ def test_a_film_changed_since_the_start_is_noticed_on_resume(tmp_path, phantom_f
         train(data=data, run=tmp_path / "run", reporter=StopAt(3), **tiny_settings)
     first, second = pd.read_csv(data / "manifest.csv")["path"][:2]
     shutil.copy(data / first, data / second)
-    with pytest.raises(DataError, match="not the one this run was started with"):
+    with pytest.raises(DataError, match="1 films are not the ones this run was started with"):
         train(data=data, run=tmp_path / "run", resume=True, **tiny_settings)
 
 
