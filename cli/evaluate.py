@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 from cxrkeras_cli.options import data_options, open_run, run_option, selection_options
-from cxrkeras_cli.output import format_option, print_table, reporter
+from cxrkeras_cli.output import format_option, json_rows, print_json, print_table, reporter
 from cxrkeras_cli.tensorflow import load_tensorflow
 
 
@@ -21,7 +21,7 @@ from cxrkeras_cli.tensorflow import load_tensorflow
 def evaluate(ctx: click.Context, run: str | None, epoch: str, seed: int, form: str, out: Path | None, **films) -> None:
     """How well a checkpoint classifies: AUC with its interval over patients, rates, confusion, calibration.
 
-    With --out DIR the tables and the predictions are written there too. JSON and CSV print the summary row.
+    With --out DIR the tables and the predictions are written there too. CSV prints the summary row only.
     """
     load_tensorflow()
     show = reporter(ctx)
@@ -39,7 +39,11 @@ def evaluate(ctx: click.Context, run: str | None, epoch: str, seed: int, form: s
     result = work(opened, number, selection, seed=seed, reporter=show)
     if out is not None:
         save_evaluation(Run(out), number, selection.split, result)
+    if form == "json":
+        tables = {name: json_rows(getattr(result, name)) for name in ("summary", "per_class", "confusion")}
+        print_json({**tables, "summary": tables["summary"][0]})
+        return
     print_table(result.summary, form, title=f"{opened.run.name}, epoch {number}")
     if form == "table":
         print_table(result.per_class, form, title="per class")
-        print_table(result.confusion, form, title="films by true (rows) and predicted class (columns)")
+        print_table(result.confusion, form, title="films by true class (rows) and predicted class (columns)")

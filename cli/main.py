@@ -66,13 +66,10 @@ def main(args: list[str] | None = None) -> None:
     debug = "--debug" in arguments
     try:
         sys.exit(cli.main(args=arguments, prog_name="cxrkeras", standalone_mode=False) or 0)
-    except click.exceptions.Abort:
-        click.echo("stopped.", err=True)
-        sys.exit(1)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("stopped; what was finished is kept. Repeat the command to go on (train: with --resume).", err=True)
         sys.exit(1)
     except CxrKerasError as error:

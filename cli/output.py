@@ -13,6 +13,7 @@ import click
 
 from cxrkeras.events import Advance, Reporter
 
+WIDEST_TEXT = 70
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -50,12 +51,12 @@ class ConsoleReporter(Reporter):
 
         if self._progress is None:
             self._progress = progress.Progress(
-                progress.TextColumn("{task.description}"),
+                progress.TextColumn("{task.description}", markup=False),
                 progress.BarColumn(bar_width=30),
                 progress.MofNCompleteColumn(),
                 progress.TimeElapsedColumn(),
                 progress.TimeRemainingColumn(),
-                progress.TextColumn("{task.fields[detail]}"),
+                progress.TextColumn("{task.fields[detail]}", markup=False),
                 console=self._console,
                 transient=True,
                 disable=not self._console.is_terminal,
@@ -107,20 +108,26 @@ def json_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
 def _print_rich(frame: pd.DataFrame, title: str) -> None:
     from rich import box
     from rich.console import Console
+    from rich.measure import Measurement
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=Text(title) if title else None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in frame.columns:
         numeric = frame[column].dtype.kind in "if"
-        table.add_column(str(column), justify="right" if numeric else "left", no_wrap=numeric)
+        table.add_column(
+            Text(str(column)), justify="right" if numeric else "left", no_wrap=numeric, overflow="fold",
+            max_width=None if numeric else WIDEST_TEXT,
+        )  # fmt: skip
     for row in frame.itertuples(index=False, name=None):
         table.add_row(*(Text(_cell(value)) for value in row))
-    width = None if sys.stdout.isatty() else 200
-    Console(file=sys.stdout, highlight=False, width=width).print(table)
+    # Never narrower than its content: a terminal may wrap a line, but a column must not vanish.
+    endless = Console(file=sys.stdout, highlight=False, width=10_000)
+    width = Measurement.get(endless, endless.options, table).maximum
+    Console(file=sys.stdout, highlight=False, width=max(width, len(title), 1)).print(table)
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return "NaN" if math.isnan(value) else f"{value:.3f}"
-    return str(value)
+    return "NaN" if str(value) == "<NA>" else str(value)

@@ -91,5 +91,12 @@ def _score_files(ctx: click.Context, maps_file: str | None, predictions: str | N
     if given:
         raise click.UsageError(f"--maps scores maps from outside a run: leave out --{given[0].replace('_', '-')}.")
     from cxrkeras.workflow.score_files import score_files
+    from cxrkeras.workflow.score_table import printed_classes, printed_globals
 
-    print_table(score_files(maps_file, predictions, settings), form, title=maps_file)
+    table = score_files(maps_file, predictions, settings)
+    if form != "table":
+        print_table(table, form)
+        return
+    table = table.assign(epoch=0, method=maps_file)
+    print_table(printed_classes(table, 0), form, title=f"{maps_file}: C-Score (consistent is not correct)")
+    print_table(printed_globals(table, 0), form)

@@ -23,7 +23,7 @@ from cxrkeras._version import __version__
 from cxrkeras.config import Config, dump_yaml, parse_config
 from cxrkeras.errors import CheckpointError, RunError, UsageError, did_you_mean
 from cxrkeras.maps import Maps
-from cxrkeras.store import NPZ_ERRORS, atomic_path, check_writable, read_npz, write_json, write_text
+from cxrkeras.store import NPZ_ERRORS, atomic_path, check_writable, not_writable, read_npz, write_json, write_text
 from cxrkeras.tables import (
     HISTORY_COLUMNS,
     load_maps,
@@ -73,8 +73,11 @@ class Run:
             RunError: it holds another run, or files that are not ours.
         """
         run = cls(path)
-        if not run.path.exists():
-            return
+        try:
+            if not run.path.exists():
+                return
+        except OSError as error:
+            raise not_writable(run.path, error) from error
         # a start that was killed leaves no more than hidden files and config.yaml
         if run.path.is_dir() and all(p.name.startswith(".") or p.name == "config.yaml" for p in run.path.iterdir()):
             return
@@ -279,6 +282,8 @@ class Run:
 def resolve_path(name_or_path: str | os.PathLike[str]) -> Path:
     """A bare name is a directory under `./artifacts`; anything with a separator, or that is a run, is a path."""
     text = os.fspath(name_or_path)
+    if not text:
+        raise UsageError("--run is empty. Expected a name or a path.")
     bare = os.sep not in text and "/" not in text and text not in (".", "..")
     if bare and not (Path(text) / "run.json").is_file():
         return ARTIFACTS / text
@@ -286,9 +291,15 @@ def resolve_path(name_or_path: str | os.PathLike[str]) -> Path:
 
 
 def all_runs() -> list[Run]:
-    """Runs under `./artifacts`, newest first."""
-    runs = [Run(file.parent) for file in ARTIFACTS.glob("*/run.json")]
-    return sorted(runs, key=lambda run: (str(run.info.get("created", "")), run.name), reverse=True)
+    """Runs under `./artifacts`, newest first; those whose `run.json` cannot be read come last."""
+
+    def age(run: Run) -> tuple[str, str]:
+        try:
+            return str(run.info.get("created", "")), run.name
+        except RunError:
+            return "", run.name
+
+    return sorted((Run(file.parent) for file in ARTIFACTS.glob("*/run.json")), key=age, reverse=True)
 
 
 def newest_run() -> Run:

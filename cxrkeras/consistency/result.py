@@ -81,6 +81,8 @@ def consistency_score(
     usable = defined.all() or (macro == "skip" and defined.any())
     kept = scores[defined] if usable else np.array([np.nan])
     micro = np.average(scores[defined], weights=weights[defined]) if defined.any() else np.nan
+    # the spread over a single class is no spread of 0
+    spread = kept.size > 1
     partial = "approximate" if approximate else "ok"
     if not defined.all():
         partial = "classes_skipped"
@@ -90,12 +92,12 @@ def consistency_score(
         macro=float(kept.mean()),
         micro=float(micro),
         minimum=float(kept.min()),
-        range=float(kept.max() - kept.min()),
+        range=float(kept.max() - kept.min()) if spread else float("nan"),
         statuses={
             "macro": over_all,
             "micro": partial if defined.any() else "undefined_class",
             "min": over_all,
-            "range": over_all,
+            "range": over_all if spread else "undefined_class",
         },
         parameters=parameters,
     )

@@ -17,7 +17,7 @@ import h5py
 import keras
 import numpy as np
 
-from cxrkeras.errors import WeightsError
+from cxrkeras.errors import WeightsError, did_you_mean
 from cxrkeras.models.backbones import Backbone
 from cxrkeras.models.classifier import Classifier
 from cxrkeras.models.preprocessing import MODES
@@ -58,7 +58,7 @@ def parse_weights(text: str) -> WeightSource:
     if not path.exists():
         raise WeightsError(
             f"weights '{text}' is neither a source nor a file. Expected imagenet, random, run:NAME[@EPOCH] "
-            f"or an existing file ending in {', '.join(SUFFIXES)}."
+            f"or an existing file ending in {', '.join(SUFFIXES)}.{did_you_mean(text, ('imagenet', 'random'))}"
         )
     if not path.name.endswith(SUFFIXES):
         raise WeightsError(f"weights file {path} has an unknown ending. Expected one of: {', '.join(SUFFIXES)}.")

@@ -84,7 +84,7 @@ def evaluate(
         per_class=_with_intervals(
             sensitivity_specificity(labels, probabilities, classes), labels, probabilities, interval
         ),
-        confusion=confusion_matrix(labels, probabilities, classes).reset_index(),
+        confusion=_named_rows(confusion_matrix(labels, probabilities, classes)),
         predictions=table_of(selection, probabilities, classes),
     )
 
@@ -116,6 +116,13 @@ def _rate(labels: np.ndarray, predicted: np.ndarray, c: int, positive: bool) -> 
         return float(right[rows][among].mean()) if among.any() else float("nan")
 
     return rate
+
+
+def _named_rows(confusion: pd.DataFrame) -> pd.DataFrame:
+    """True classes as a column; predicted ones are prefixed, so that no class name can clash with it."""
+    table = confusion.add_prefix("predicted_")
+    table.insert(0, "class", confusion.index)
+    return table.reset_index(drop=True)
 
 
 def save_evaluation(sink: Run, epoch: int, split: str, result: Evaluation) -> None:

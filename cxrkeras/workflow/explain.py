@@ -10,13 +10,14 @@ import pandas as pd
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.maps import Maps
 from cxrkeras.render.overlay import caption, contact_sheet, save_overlay
-from cxrkeras.store import atomic_path, check_writable
+from cxrkeras.store import atomic_path, check_writable, key8
 from cxrkeras.workflow.evidence import MapOptions, chosen_methods, ensure
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.predictions import ensure_predictions
 from cxrkeras.workflow.selection import Selection
 
 SHEET_FILMS = 48
+LONGEST_NAME = 180  # bytes; file systems end at 255
 
 
 def explain_selection(
@@ -51,7 +52,7 @@ def explain_selection(
     rows = []
     for name in names:
         maps = all_maps[name]
-        folder = selection.sink.overlays_path(epoch, pictures_name(name, options.target))
+        folder = selection.sink.overlays_path(epoch, pictures_name(maps, selection, options))
         written = _draw(folder, maps, selection, epoch, overlays, reporter)
         other = [status for status in maps.status if status not in ("ok", "degenerate")]
         rows.append(
@@ -70,9 +71,15 @@ def explain_selection(
     return pd.DataFrame(rows)
 
 
-def pictures_name(method: str, target: str) -> str:
-    """Folder name of a method's pictures; maps of another target than the label stand apart."""
-    return method if target == "label" else f"{method}@{target}"
+def pictures_name(maps: Maps, selection: Selection, options: MapOptions) -> str:
+    """Folder name of a method's pictures: the method, and whatever is not the default, so that none overwrites another.
+
+    Another target than the label, another split than `test`, and another layer or a capped ScoreCAM stand apart.
+    """
+    target = "" if options.target == "label" else f"@{options.target}"
+    split = f"--{selection.split}" if selection.inside and selection.split != "test" else ""
+    default = options.layer == "head_input" and options.max_channels is None
+    return f"{maps.method}{target}{split}" + ("" if default else f"--{key8(maps.parameters)}")
 
 
 def spread_over_classes(labels: np.ndarray, n: int) -> np.ndarray:
@@ -116,7 +123,7 @@ def _draw(folder: Path, maps: Maps, selection: Selection, epoch: int, n: int, re
                 list(films.store.get(films.indices[page])),
                 list(maps.values[page]),
                 [caption(names[row], float(shown[row])) for row in page],
-                title=f"{maps.method}, layer {maps.layer}, epoch {epoch}: {len(page)} of {len(films)} films",
+                title=f"{maps.method}, layer {maps.layer}, epoch {epoch}, {selection.split}: {len(page)} of {len(films)} films",
                 statuses=[str(maps.status[row]) for row in page],
             )
         advance(1)
@@ -124,5 +131,8 @@ def _draw(folder: Path, maps: Maps, selection: Selection, epoch: int, n: int, re
 
 
 def _flat_name(image: str) -> str:
-    """A film id as one file name; folders stay readable and distinct."""
-    return str(image).replace("%", "%25").replace("__", "%5F%5F").replace("/", "__")
+    """A film id as one file name: folders stay readable and distinct, and no name is too long for a file system."""
+    name = str(image).replace("%", "%25").replace("__", "%5F%5F").replace("/", "__")
+    if len(name.encode()) <= LONGEST_NAME:
+        return name
+    return name.encode()[:LONGEST_NAME].decode(errors="ignore") + "-" + key8(str(image))

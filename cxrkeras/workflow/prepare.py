@@ -56,6 +56,8 @@ def prepare(config: Config, reporter: Reporter = SILENT) -> Prepared:
     manifest = configured_manifest(config.data, reporter)
     for text in manifest.notices:
         reporter.notice(text)
+    if reserved := {"label", "predicted"} & set(manifest.classes):
+        raise DataError(f"class '{min(reserved)}' has a name that --target means otherwise. Rename the class.")
     row = backbone(config.model.backbone)
     mode = config.model.preprocessing
     if mode is None and origin is not None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from cxrkeras.errors import UsageError
+from cxrkeras.errors import CxrKerasError, UsageError
 from cxrkeras.run import Run, all_runs
 from cxrkeras.stats.auc import exact_auc
 from cxrkeras.store import exclusive
@@ -18,22 +20,27 @@ def runs_table() -> pd.DataFrame:
     """One row a run under `./artifacts`, newest first."""
     rows = []
     for run in all_runs():
-        epochs, config, history = run.epochs(), run.config, run.history()
-        rows.append(
-            {
-                "run": run.name,
-                "state": run.state,
-                "backbone": config.model.backbone,
-                "weights": config.model.weights,
-                "data": Path(config.data.path).name,
-                "epochs": f"{len(history)}/{sum(config.training.epochs)}",
-                "checkpoints": ",".join(map(str, epochs)),
-                "best_val_auc": float(history["val_auc"].max()) if len(history) else float("nan"),
-                "created": run.info.get("created", "")[:16],
-            }
-        )
+        try:
+            rows.append(_run_row(run))
+        except CxrKerasError:
+            rows.append({"run": run.name, "state": "unreadable", "best_val_auc": float("nan")})
     columns = ["run", "state", "backbone", "weights", "data", "epochs", "checkpoints", "best_val_auc", "created"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=columns).fillna(dict.fromkeys(set(columns) - {"best_val_auc"}, ""))
+
+
+def _run_row(run: Run) -> dict[str, Any]:
+    config, history = run.config, run.history()
+    return {
+        "run": run.name,
+        "state": run.state,
+        "backbone": config.model.backbone,
+        "weights": config.model.weights,
+        "data": Path(config.data.path).name,
+        "epochs": f"{len(history)}/{sum(config.training.epochs)}",
+        "checkpoints": ",".join(map(str, run.epochs())),
+        "best_val_auc": float(history["val_auc"].max()) if len(history) else float("nan"),
+        "created": run.info.get("created", "")[:16],
+    }
 
 
 def checkpoint_table(run: Run) -> pd.DataFrame:
@@ -89,7 +96,7 @@ def clean(run: Run, keep: Sequence[str], dry_run: bool = False) -> pd.DataFrame:
         raise UsageError(f"{run.path} is {run.state}; its checkpoints are needed to resume. Finish it first.")
     kept = {run.resolve_epoch(which) for which in keep}
     rows = []
-    with exclusive(run.path):
+    with contextlib.nullcontext() if dry_run else exclusive(run.path):
         for epoch in run.epochs():
             file = run.checkpoint_path(epoch)
             size = file.stat().st_size / 1e6

@@ -17,7 +17,7 @@ from cxrkeras.data.filmset import FilmSet
 from cxrkeras.data.images import SUFFIXES
 from cxrkeras.data.manifest import manifest_from_frame, read_manifest
 from cxrkeras.data.splits import limit_films
-from cxrkeras.errors import DataError, UsageError
+from cxrkeras.errors import DataError, UsageError, unknown
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.run import Run
 from cxrkeras.store import key8
@@ -155,6 +155,11 @@ def outside_manifest(
         one_class=True,
     )
     renamed = dict(columns.renamed or {})
+    for theirs, ours in renamed.items():
+        if ours not in opened.classes:
+            raise unknown("class", ours, opened.classes, UsageError)
+        if theirs not in set(manifest.frame["label"]):
+            raise unknown("label", theirs, sorted(set(manifest.frame["label"])), UsageError)
     frame = manifest.frame.assign(label=manifest.frame["label"].replace(renamed))
     strange = sorted(set(frame["label"]) - set(opened.classes))
     if strange:

@@ -66,7 +66,8 @@ def test_a_mistyped_command_or_option_is_usage_and_suggests(cx):
         (["train", "--data", "nowhere"], 1, "nowhere"),
         (["train", "--config", "kermany"], 2, "names no films. Give them with --data"),
         (["train", "--epochs", "3"], 2, "15,15"),
-        (["train", "--weights", "imagnet"], 1, "neither a source nor a file"),
+        (["train", "--weights", "imagnet"], 1, "Did you mean 'imagenet'?"),
+        (["train", "--run", ""], 2, "--run is empty"),
         (["train", "--backbone", "ResNet50V3"], 2, "Did you mean 'ResNet50V2'?"),
         (["train", "--resume"], 1, "no unfinished run"),
         (["data", "check", "nowhere"], 1, "nowhere"),
@@ -130,7 +131,10 @@ def test_the_commands_around_a_run(cx, run_copy):
     assert json.loads(out)[0]["n_maps"] == 4
     code, out, _ = cx("evaluate", "--run", run, "--epoch", "last", "--format", "json")
     assert code == 0
-    assert json.loads(out)[0]["epoch"] == 4
+    evaluation = json.loads(out)
+    assert evaluation["summary"]["epoch"] == 4
+    assert [row["class"] for row in evaluation["per_class"]] == ["lobar", "normal"]
+    assert set(evaluation["confusion"][0]) == {"class", "predicted_lobar", "predicted_normal"}
     code, out, _ = cx("export", "--run", run, "--out", "model.keras")
     assert code == 0
     assert out.startswith("model.keras: copy")
@@ -191,3 +195,60 @@ def test_runs_lists_the_newest_first(cx, run_copy, tmp_path):
     code, _, err = cx("explain", "--method", "gradcam", "--limit", "1", "--overlays", "0")
     assert code == 0
     assert "run: artifacts/new (the newest" in err
+
+
+def test_no_column_of_a_table_vanishes_in_a_narrow_terminal(cx, run_copy, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    code, out, _ = cx("score", "--run", run_copy.path, "--epoch", "4", "--method", "gradcam")
+    assert code == 0
+    for word in ("gradcam", "lobar", "normal", "status", "coverage", "macro", "native_grid"):
+        assert word in out
+    assert "…" not in out
+
+
+def test_maps_from_elsewhere_are_printed_like_a_run_s(cx, tmp_path):
+    import numpy as np
+
+    np.savez(tmp_path / "maps.npz", maps=np.random.default_rng(0).random((12, 7, 7)))
+    table = pd.DataFrame({"label": ["a", "b"] * 6, "probability_a": [0.9, 0.1] * 6, "probability_b": [0.1, 0.9] * 6})
+    table.to_csv("predictions.csv", index=False)
+    code, out, _ = cx("score", "--maps", "maps.npz", "--predictions", "predictions.csv")
+    assert code == 0
+    assert "consistent is not correct" in out
+    assert "macro" in out
+    code, out, _ = cx("score", "--maps", "maps.npz", "--predictions", "predictions.csv", "--format", "json")
+    assert [row["class"] for row in json.loads(out)] == ["a", "b", "macro", "micro", "min", "range"]
+
+
+def test_names_are_printed_as_they_are(cx, phantom_folder, tmp_path):
+    import shutil
+
+    odd = tmp_path / "t[/b] 100% x"
+    shutil.copytree(phantom_folder, odd)
+    code, out, _ = cx("data", "check", odd)
+    assert code == 0
+    assert "t[/b] 100% x" in out
+
+
+def test_ctrl_c_says_how_to_go_on(cx, monkeypatch):
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cxrkeras.workflow.runs.runs_table", stop)
+    code, _, err = cx("runs")
+    assert code == 1
+    assert "with --resume" in err
+
+
+def test_one_broken_run_spoils_no_other_command(cx, run_copy, tmp_path):
+    import shutil
+
+    for name in ("good", "broken"):
+        shutil.copytree(run_copy.path, tmp_path / "artifacts" / name)
+    (tmp_path / "artifacts" / "broken" / "run.json").write_text("{")
+    code, out, _ = cx("runs", "--format", "csv")
+    assert code == 0
+    assert pd.read_csv(io.StringIO(out))["state"].tolist() == ["complete", "unreadable"]
+    code, _, err = cx("evaluate")
+    assert code == 0
+    assert "run: artifacts/good" in err

@@ -15,7 +15,7 @@ import cxrkeras as cx
 from cxrkeras.errors import DataError, RunError, UsageError
 from cxrkeras.workflow.evaluate import evaluate, save_evaluation
 from cxrkeras.workflow.evidence import MapOptions, map_options
-from cxrkeras.workflow.explain import explain_selection, spread_over_classes
+from cxrkeras.workflow.explain import _flat_name, explain_selection, spread_over_classes
 from cxrkeras.workflow.export import export
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.runs import checkpoint_table, clean
@@ -36,7 +36,9 @@ def test_evaluation_numbers_equal_scikit_learn_s(opened):
     assert row["n_images"] == len(table)
     assert row["n_patients"] == table["patient"].nunique() < len(table)
     predicted = (table["probability_normal"] > 0.5).to_numpy()
-    np.testing.assert_array_equal(result.confusion[["lobar", "normal"]].to_numpy(), confusion_matrix(truth, predicted))
+    np.testing.assert_array_equal(
+        result.confusion[["predicted_lobar", "predicted_normal"]].to_numpy(), confusion_matrix(truth, predicted)
+    )
     assert row["accuracy"] == pytest.approx((truth == predicted).mean())
 
 
@@ -63,6 +65,10 @@ def test_outside_films_give_the_run_s_own_numbers_and_labels_can_be_renamed(open
     frame.to_csv(tmp_path / "other.csv", index=False)
     with pytest.raises(DataError, match=r"no class of run.*NO_FINDING.*--map-class NO_FINDING=lobar"):
         select(opened, data=tmp_path / "other.csv")
+    with pytest.raises(UsageError, match=r"unknown class 'norml'.*Did you mean 'normal'"):
+        select(opened, data=tmp_path / "other.csv", map_class=[("NO_FINDING", "norml")])
+    with pytest.raises(UsageError, match="unknown label 'NO_FINDNG'"):
+        select(opened, data=tmp_path / "other.csv", map_class=[("NO_FINDNG", "normal")])
     renamed = select(
         opened, data=tmp_path / "other.csv", map_class=[("NO_FINDING", "normal")], split="test", out=tmp_path / "out"
     )
@@ -97,6 +103,30 @@ def test_pictures_are_drawn_for_every_method_and_film(opened):
                 assert len(set(picture.convert("RGB").resize((40, 40)).get_flattened_data())) > 50
         assert row.overlays == 3
         assert row.n_maps == 4
+
+
+def test_pictures_of_another_split_layer_or_target_stand_apart(opened):
+    few = {"limit": 1}
+    for split, options in [
+        ("test", MapOptions()),
+        ("val", MapOptions()),
+        ("test", MapOptions(target="predicted")),
+        ("test", MapOptions(layer="stride4")),
+    ]:
+        explain_selection(opened, 4, select(opened, split=split, **few), "gradcam", options, overlays=1)
+    names = sorted(p.name.split("--")[0] + ("--…" if "--" in p.name else "") for p in
+                   opened.run.overlays_path(4, "x").parent.iterdir())  # fmt: skip
+    assert names == ["gradcam", "gradcam--…", "gradcam--…", "gradcam@predicted"]
+
+
+def test_file_names_of_pictures_are_distinct_and_short_enough():
+    names = [
+        _flat_name(image)
+        for image in ("a/b.png", "a__b.png", "a%5F%5Fb.png", "x/" * 200 + "f.png", "x/" * 201 + "f.png")
+    ]
+    assert len(set(names)) == 5
+    assert names[0] == "a__b.png"
+    assert max(len(name.encode()) for name in names) <= 200
 
 
 def test_loose_images_are_explained_for_their_predicted_class_outside_the_run(opened, phantom_folder, tmp_path):
