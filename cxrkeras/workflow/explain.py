@@ -117,13 +117,16 @@ def _draw(folder: Path, maps: Maps, selection: Selection, epoch: int, n: int, re
             advance(1)
         page = np.sort(spread_over_classes(films.labels, SHEET_FILMS))
         page = page[np.argsort(films.labels[page], kind="stable")]
+        title = (
+            f"{maps.method}, layer {maps.layer}, epoch {epoch}, {selection.split}: {len(page)} of {len(films)} films"
+        )
         with atomic_path(folder / "contact_sheet.png") as partial:
             contact_sheet(
                 partial,
                 list(films.store.get(films.indices[page])),
                 list(maps.values[page]),
                 [caption(names[row], float(shown[row])) for row in page],
-                title=f"{maps.method}, layer {maps.layer}, epoch {epoch}, {selection.split}: {len(page)} of {len(films)} films",
+                title=title,
                 statuses=[str(maps.status[row]) for row in page],
             )
         advance(1)

@@ -97,7 +97,8 @@ def test_macro_skip_averages_the_rest_and_says_so(good):
     good["probabilities"][good["labels"] == 1] = 0.2
     result = c_score(**good, macro="skip")
     assert result.macro == result.per_class["score"][0] == result.minimum
-    assert result.range == 0
+    assert np.isnan(result.range)
+    assert result.statuses["range"] == "undefined_class"
     assert set(result.summary()["status"]) == {"classes_skipped"}
 
 

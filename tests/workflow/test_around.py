@@ -120,10 +120,8 @@ def test_pictures_of_another_split_layer_or_target_stand_apart(opened):
 
 
 def test_file_names_of_pictures_are_distinct_and_short_enough():
-    names = [
-        _flat_name(image)
-        for image in ("a/b.png", "a__b.png", "a%5F%5Fb.png", "x/" * 200 + "f.png", "x/" * 201 + "f.png")
-    ]
+    images = ("a/b.png", "a__b.png", "a%5F%5Fb.png", "x/" * 200 + "f.png", "x/" * 201 + "f.png")
+    names = [_flat_name(image) for image in images]
     assert len(set(names)) == 5
     assert names[0] == "a__b.png"
     assert max(len(name.encode()) for name in names) <= 200
