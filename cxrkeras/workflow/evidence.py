@@ -37,6 +37,8 @@ from cxrkeras.workflow.selection import Selection
 
 AFFORDABLE_FORWARDS = 20_000
 BATCH = 16
+# masked films a ScoreCAM forward: measured, 32 and more reach the bare forward's best throughput on a CPU
+PACK = 32
 _SAVE_SECONDS = 30.0
 
 
@@ -266,6 +268,7 @@ def _explainer(opened: OpenRun, methods: tuple[str, ...], options: MapOptions) -
             layer=row.layer(options.layer),
             multiscale_layers=row.multiscale,
             batch_size=BATCH,
+            pack_size=PACK,
             seed=options.seed,
             classes=opened.classes,
             **capped,
