@@ -230,6 +230,19 @@ class Run:
         """Folder of a method's pictures at one checkpoint."""
         return self.path / "overlays" / f"epoch_{epoch:03d}" / method
 
+    @property
+    def summary_path(self) -> Path:
+        """The demo's figure."""
+        return self.path / "summary.png"
+
+    def evaluation_path(self, epoch: int, split: str, table: str) -> Path:
+        """A table of an evaluation."""
+        return self.path / "evaluation" / f"epoch_{epoch:03d}--{split}--{table}.csv"
+
+    def outside_path(self, name: str) -> Path:
+        """Folder, laid out like a run, of results for films from outside."""
+        return self.path / "outside" / name
+
     def scores(self, epoch: int | None = None) -> pd.DataFrame:
         """Stored scores of one epoch, or of all."""
         folder = self.path / "scores"

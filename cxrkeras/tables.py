@@ -83,13 +83,17 @@ def probability_columns(classes: Iterable[str]) -> list[str]:
 
 
 def prediction_table(
-    images: Iterable[str], labels: Iterable[str], probabilities: np.ndarray, classes: Iterable[str], **more: Any
+    images: Iterable[str],
+    labels: Iterable[str],
+    probabilities: np.ndarray,
+    classes: Iterable[str],
+    patients: np.ndarray | None,
 ) -> pd.DataFrame:
-    """Predictions `image, label, probability_<class>…` and further columns, in the run's schema."""
+    """Predictions `image, label, probability_<class>…` and, where known, `patient`, in the run's schema."""
     table = pd.DataFrame({"image": list(images), "label": list(labels)})
     for index, column in enumerate(probability_columns(classes)):
         table[column] = np.asarray(probabilities)[:, index]
-    return table.assign(**more)
+    return table if patients is None else table.assign(patient=patients)
 
 
 def read_csv(file: Path, text: tuple[str, ...] = ()) -> pd.DataFrame:

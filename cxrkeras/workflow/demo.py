@@ -16,7 +16,7 @@ from cxrkeras.workflow.explain import explain_selection
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.runs import stored_auc
 from cxrkeras.workflow.score import score_selection
-from cxrkeras.workflow.selection import select
+from cxrkeras.workflow.selection import Selection, select
 from cxrkeras.workflow.train import resolved_config, train
 
 OVERLAYS = 12
@@ -41,9 +41,9 @@ def demo(run: str | Path | None = None, reporter: Reporter = SILENT) -> tuple[Ru
     scores = score_selection(opened, made.epochs(), selection, "all", options, {}, reporter=reporter)
     best = made.resolve_epoch("best")
     explain_selection(opened, best, selection, "all", options, overlays=OVERLAYS, reporter=reporter)
-    figure = made.path / "summary.png"
+    figure = made.summary_path
     with atomic_path(figure) as partial:
-        draw_summary(partial, opened, best, scores)
+        draw_summary(partial, opened, best, selection, scores)
     return made, scores, figure
 
 
@@ -58,12 +58,11 @@ def _trained(run: str | Path | None, reporter: Reporter) -> Run:
     return train("phantom", run=path, resume=(path / "run.json").is_file(), reporter=reporter)
 
 
-def draw_summary(target: Path, opened: OpenRun, epoch: int, scores: pd.DataFrame) -> None:
+def draw_summary(target: Path, opened: OpenRun, epoch: int, selection: Selection, scores: pd.DataFrame) -> None:
     """AUC and C-Score per checkpoint over a grid of overlays: the most confident correct film of each class."""
     run = opened.run
     history = run.history()
     history = history.assign(test_auc=[stored_auc(run, int(e), "test") for e in history["epoch"]])
-    selection = select(opened)
     methods = list(dict.fromkeys(scores["method"]))
     all_maps = ensure(opened, epoch, selection, methods, map_options(opened, selection), SILENT)
     first = all_maps[methods[0]]

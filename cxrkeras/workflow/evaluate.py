@@ -127,7 +127,6 @@ def _named_rows(confusion: pd.DataFrame) -> pd.DataFrame:
 
 def save_evaluation(sink: Run, epoch: int, split: str, result: Evaluation) -> None:
     """Write the tables of an evaluation into a directory laid out like a run."""
-    folder = sink.path / "evaluation"
     for name in ("summary", "per_class", "confusion"):
-        write_csv(folder / f"epoch_{epoch:03d}--{split}--{name}.csv", getattr(result, name))
+        write_csv(sink.evaluation_path(epoch, split, name), getattr(result, name))
     sink.write_predictions(epoch, split, result.predictions)

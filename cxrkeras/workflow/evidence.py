@@ -115,7 +115,11 @@ def chosen_methods(
 
 def missing_forwards(opened: OpenRun, epoch: int, selection: Selection, options: MapOptions) -> int:
     """Forwards that ScoreCAM would still need for these films, dead channels not yet skipped."""
-    _, missing = _stored(opened, epoch, selection, "scorecam", options)
+    missing = _missing(opened, epoch, selection, "scorecam", options)
+    return _forwards(opened, len(missing), options)
+
+
+def _forwards(opened: OpenRun, n_films: int, options: MapOptions) -> int:
     model = opened.classifier.model
     layer = opened.classifier.backbone.layer(options.layer)
     if layer in {known.name for known in model.layers}:
@@ -124,7 +128,7 @@ def missing_forwards(opened: OpenRun, epoch: int, selection: Selection, options:
         explainer = _explainer(opened, ("scorecam",), options)
         explainer.prepare(model.input_shape[1:])
         channels = explainer.channels
-    return scorecam_forwards(len(missing), channels, options.max_channels)
+    return scorecam_forwards(n_films, channels, options.max_channels)
 
 
 def ensure(
@@ -156,9 +160,9 @@ def ensure(
     methods = list(method_names(methods))
     if options.max_channels is not None and "scorecam" not in methods:
         raise MethodError("--max-channels caps ScoreCAM's channels, but scorecam is not among the methods.")
-    stored = {name: _stored(opened, epoch, selection, name, options) for name in methods}
     together: dict[tuple[int, ...], list[str]] = {}
-    for name, (_, missing) in stored.items():
+    for name in methods:
+        missing = _missing(opened, epoch, selection, name, options)
         if len(missing):
             alone = (-1,) if METHODS[name].kind == FORWARD else ()
             together.setdefault((*alone, *missing.tolist()), []).append(name)
@@ -195,14 +199,12 @@ def _layers(opened: OpenRun, method: str, options: MapOptions) -> list[str]:
     return list(row.multiscale) if METHODS[method].kind == MULTISCALE else [row.layer(options.layer)]
 
 
-def _stored(
-    opened: OpenRun, epoch: int, selection: Selection, method: str, options: MapOptions
-) -> tuple[Maps | None, np.ndarray]:
-    """Stored maps with these parameters, and the positions of the films that are not among them."""
+def _missing(opened: OpenRun, epoch: int, selection: Selection, method: str, options: MapOptions) -> np.ndarray:
+    """Positions of the films without a stored map that was made with these parameters."""
     parameters = map_parameters(opened, epoch, method, options)
-    maps = load_maps(selection.sink.maps_path(epoch, selection.split, method, parameters))
+    maps = selection.sink.find_maps(epoch, selection.split, method, parameters)
     if maps is None:
-        return None, np.arange(len(selection))
+        return np.arange(len(selection))
     known = set(zip(maps.images.tolist(), maps.extras["sha256"].tolist(), maps.targets.tolist(), strict=True))
     films, targets = selection.films, _fixed_targets(opened, selection, options)
     if targets is None:
@@ -210,7 +212,7 @@ def _stored(
         wanted = list(zip(films.ids.tolist(), films.hashes.tolist(), strict=True))
     else:
         wanted = list(zip(films.ids.tolist(), films.hashes.tolist(), targets.tolist(), strict=True))
-    return maps, np.array([row for row, key in enumerate(wanted) if key not in known], int)
+    return np.array([row for row, key in enumerate(wanted) if key not in known], int)
 
 
 def _fixed_targets(opened: OpenRun, selection: Selection, options: MapOptions) -> np.ndarray | None:
@@ -237,7 +239,7 @@ def _compute(
     targets = _fixed_targets(opened, selection, options)
     targets = None if targets is None else targets[rows]
     if "scorecam" in methods:
-        forwards = missing_forwards(opened, epoch, selection, options)
+        forwards = _forwards(opened, len(films), options)
         reporter.notice(f"scorecam, epoch {epoch}: {len(films)} films, about {forwards:,} forwards.")
     unsaved: list[Explanation] = []
     first, saved_at = 0, time.monotonic()

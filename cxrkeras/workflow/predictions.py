@@ -37,8 +37,7 @@ def ensure_predictions(
 def table_of(selection: Selection, probabilities: np.ndarray, classes: tuple[str, ...]) -> pd.DataFrame:
     """Predictions in the run's schema; an unknown label is empty."""
     labels = selection.frame["label"] if "label" in selection.frame else [""] * len(selection)
-    more = {} if selection.patients is None else {"patient": selection.patients}
-    return prediction_table(selection.films.ids, labels, probabilities, classes, **more)
+    return prediction_table(selection.films.ids, labels, probabilities, classes, selection.patients)
 
 
 def _rows(stored: pd.DataFrame, selection: Selection, classes: tuple[str, ...]) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -34,8 +34,7 @@ class Prepared:
     classifier: Classifier
     frame: pd.DataFrame
     films: FilmSet
-    facts: dict[str, Any]
-    precision: str
+    facts: dict[str, Any] = field(default_factory=dict)
 
     def split(self, name: str) -> FilmSet:
         """The films of one split.
@@ -78,7 +77,7 @@ def prepare(config: Config, reporter: Reporter = SILENT) -> Prepared:
         "batch_norm": config.batch_norm,
         "notices": list(manifest.notices),
     }
-    return Prepared(classifier, frame, films, facts, policy)
+    return Prepared(classifier, frame, films, facts)
 
 
 def _source_run(source: WeightSource, config: Config) -> Run | None:

@@ -212,5 +212,5 @@ def _limited(frame: pd.DataFrame, n: int, seed: int) -> np.ndarray:
 
 def _outside(opened: OpenRun, frame: pd.DataFrame, root: Path, origin: Path, out: Path | None) -> Selection:
     films = film_set(frame, root, opened.classes, opened.classifier.image_size, opened.config.data)
-    folder = out or opened.run.path / "outside" / f"{origin.stem}-{key8(str(root.resolve()))}"
+    folder = out or opened.run.outside_path(f"{origin.stem}-{key8(str(root.resolve()))}")
     return Selection(films, frame, "all", Run(folder), inside=False)

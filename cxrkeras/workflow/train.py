@@ -156,10 +156,7 @@ def _start(config: Config, run: str | Path | None, reporter: Reporter) -> Run:
     stem = f"{Path(config.data.path).stem}-{config.model.backbone}"
     made = Run.create(resolve_path(run) if run is not None else fresh_name(stem), config)
     with exclusive(made.path):
-        made.write_manifest(prepared.frame)
-        made.update_info(**prepared.facts, checkpoints={})
-        _calibrate(prepared, config)
-        _fit(made, config, prepared, None, reporter)
+        _fit_from_the_start(made, config, prepared, reporter)
     return made
 
 
@@ -175,16 +172,13 @@ def _continue(run: Run, reporter: Reporter) -> Run:
         if stored is None:
             prepared = prepare(config, reporter)
             read_films(prepared.films, reporter)
-            run.write_manifest(prepared.frame)
-            run.update_info(**prepared.facts, checkpoints={})
-            _calibrate(prepared, config)
-            _fit(run, config, prepared, None, reporter)
+            _fit_from_the_start(run, config, prepared, reporter)
             return run
         epoch, optimizer = stored
         opened = OpenRun(run)
         check_unchanged(opened.frame, data_root(config, run.info.get("data_root")), reporter)
         opened.load(epoch)
-        prepared = Prepared(opened.classifier, opened.frame, opened.films, {}, run.info["precision"])
+        prepared = Prepared(opened.classifier, opened.frame, opened.films)
         read_films(prepared.films, reporter)
         _fit(run, config, prepared, Progress(epoch, optimizer), reporter)
     return run
@@ -206,6 +200,13 @@ def _calibrate(prepared: Prepared, config: Config) -> None:
     batch = film_batches(films.store, films.indices[rows], films.labels[rows], batch_size=len(rows))
     pixels, _, _ = next(iter(batch))
     calibrate_batch_norm(prepared.classifier, pixels)
+
+
+def _fit_from_the_start(run: Run, config: Config, prepared: Prepared, reporter: Reporter) -> None:
+    run.write_manifest(prepared.frame)
+    run.update_info(**prepared.facts, checkpoints={})
+    _calibrate(prepared, config)
+    _fit(run, config, prepared, None, reporter)
 
 
 def _fit(run: Run, config: Config, prepared: Prepared, resume: Progress | None, reporter: Reporter) -> None:
@@ -254,8 +255,6 @@ class _Recorder:
 
     def _write_predictions(self, epoch: int, split: str, probabilities: np.ndarray) -> None:
         rows = self._prepared.frame[self._prepared.frame["split"] == split]
-        patients = patients_of(rows)
-        more = {} if patients is None else {"patient": patients}
         classes = self._prepared.classifier.classes
-        table = prediction_table(rows["path"], rows["label"], probabilities, classes, **more)
+        table = prediction_table(rows["path"], rows["label"], probabilities, classes, patients_of(rows))
         self._run.write_predictions(epoch, split, table)
