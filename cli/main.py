@@ -16,6 +16,7 @@ COMMANDS = {
     "train": "cxrkeras_cli.train:train",
     "explain": "cxrkeras_cli.explain:explain",
     "score": "cxrkeras_cli.score:score",
+    "compare": "cxrkeras_cli.compare:compare",
     "evaluate": "cxrkeras_cli.evaluate:evaluate",
     "export": "cxrkeras_cli.export:export",
     "demo": "cxrkeras_cli.demo:demo",

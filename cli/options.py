@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
@@ -44,6 +45,37 @@ class Grid(click.ParamType):
             self.fail(f"'{value}' is no grid. Expected a number of cells, e.g. 56, or native.")
 
 
+class Bytes(click.ParamType):
+    """A size such as `512M` or `1G`, in bytes."""
+
+    name = "SIZE"
+    _units: ClassVar[dict[str, int]] = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, int):
+            return value
+        size = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?", str(value).strip(), re.IGNORECASE)
+        if size is None or not float(size[1]):
+            self.fail(f"'{value}' is no size. Expected bytes, or a number with K, M or G, e.g. 512M.")
+        return int(float(size[1]) * self._units[size[2].upper()])
+
+
+class Setting(click.ParamType):
+    """`NAME=VALUE`, an option of a method, read as the type it has in the registry."""
+
+    name = "NAME=VALUE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        from cxrkeras.cams.registry import checked_option
+
+        name, sign, text = str(value).partition("=")
+        if not (name and sign):
+            self.fail(f"'{value}' is not NAME=VALUE. Example: weighting=softmax.")
+        return checked_option(name.strip(), text.strip())
+
+
 def run_option(function: Callable) -> Callable:
     """`--run`."""
     return click.option(
@@ -72,20 +104,46 @@ def map_options(function: Callable) -> Callable:
             click.option("--method", metavar="NAMES", help="Comma list of methods, or all (the six CAMs)."),
             click.option(
                 "--layer", default="head_input", show_default=True, metavar="NAME|ROLE",
-                help="Layer to explain at: a name, or head_input, last_conv, stride8, stride16, stride32.",
+                help="Layer to explain at: a name, or head_input, last_conv, stride8, stride16, stride32; "
+                "a comma list for layercam and ms-gradcam++.",
             ),
             click.option(
-                "--engine", type=click.Choice(["cxrkeras"]), default="cxrkeras", show_default=True,
-                help="Whose implementation makes the maps.",
+                "--engine", type=click.Choice(["cxrkeras", "tf-keras-vis"]), default="cxrkeras", show_default=True,
+                help="Whose implementation makes the maps; tf-keras-vis replays that package's own, defects included.",
+            ),
+            click.option(
+                "--on", type=click.Choice(["logit", "probability", "margin"]), default="logit", show_default=True,
+                help="What gradient methods explain; margin is the logit above the other classes.",
             ),
             click.option(
                 "--max-channels", type=click.IntRange(2), metavar="N",
                 help="Sample N channels for ScoreCAM (status approximate) instead of all of them.",
             ),
+            click.option(
+                "--tolerance", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="T",
+                help="Sample ScoreCAM's channels until the 95 % half-width is T of the map's maximum.",
+            ),
+            click.option(
+                "--memory-budget", type=Bytes(), metavar="SIZE",
+                help="Memory for ScoreCAM's masked films, e.g. 512M; changes no map.  [1G]",
+            ),
+            click.option(
+                "--option", "given", type=Setting(), multiple=True, metavar="NAME=VALUE",
+                help="An option of a method, e.g. weighting=softmax, ig_steps=100; may be repeated.",
+            ),
         ]
     ):  # fmt: skip
         function = option(function)
     return function
+
+
+def popped_map_settings(options: dict[str, Any]) -> dict[str, Any]:
+    """Take what `map_options` added out of a command's options, as keywords of `workflow.map_options.map_options`."""
+    given = dict(options.pop("given"))
+    for name in ("max_channels", "tolerance"):
+        if (value := options.pop(name)) is not None:
+            given[name] = value
+    return {"given": given, **{name: options.pop(name) for name in ("layer", "engine", "on", "memory_budget")}}
 
 
 def checked_methods(spec: str | None) -> str | None:

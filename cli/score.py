@@ -11,6 +11,7 @@ from cxrkeras_cli.options import (
     data_options,
     map_options,
     open_run,
+    popped_map_settings,
     run_option,
     selection_options,
 )
@@ -55,12 +56,11 @@ def score(
     if maps_file or predictions:
         _score_files(ctx, maps_file, predictions, settings, form)
         return
-    method, layer, engine = checked_methods(options.pop("method")), options.pop("layer"), options.pop("engine")
-    channels = options.pop("max_channels")
+    method, making = checked_methods(options.pop("method")), popped_map_settings(options)
     opened_run = open_run(run, show)
     epochs = opened_run.epochs() if epoch == "all" else [opened_run.resolve_epoch(epoch)]
     load_tensorflow()
-    from cxrkeras.workflow.evidence import map_options as make_options
+    from cxrkeras.workflow.map_options import map_options as make_options
     from cxrkeras.workflow.opened import OpenRun
     from cxrkeras.workflow.score import score_selection
     from cxrkeras.workflow.score_table import printed_classes, printed_globals
@@ -68,7 +68,7 @@ def score(
 
     opened = OpenRun(opened_run)
     selection = select(opened, out=out, reporter=show, **options)
-    wanted = make_options(opened, selection, layer=layer, engine=engine, max_channels=channels)
+    wanted = make_options(opened, selection, **making)
     table = score_selection(opened, epochs, selection, method, wanted, settings, reporter=show)
     if form != "table":
         print_table(table, form)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from cxrkeras.maps import Maps
 from cxrkeras.run import Run
 from cxrkeras.workflow.evaluate import Evaluation
 from cxrkeras.workflow.evaluate import evaluate as _evaluate
-from cxrkeras.workflow.evidence import ensure, map_options
+from cxrkeras.workflow.evidence import ensure
+from cxrkeras.workflow.map_options import map_options
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.predictions import ensure_predictions
 from cxrkeras.workflow.score_table import every_status
@@ -28,7 +30,9 @@ def explain(
     *,
     target: str | None = None,
     layer: str = "head_input",
-    max_channels: int | None = None,
+    engine: str = "cxrkeras",
+    on: str = "logit",
+    options: Mapping[str, Any] | None = None,
     split: str = "test",
     limit: int | None = None,
     reporter: Reporter = SILENT,
@@ -41,7 +45,9 @@ def explain(
         method: one method's name.
         target: `label` (default), `predicted` or a class name.
         layer: layer name or role.
-        max_channels: sample this many ScoreCAM channels; None is exact.
+        engine: `cxrkeras`, or `tf-keras-vis` for the peer's own maps.
+        on: what gradient methods explain: `logit`, `probability` or `margin`.
+        options: options of the method, such as `{"max_channels": 256}`; see `cams.METHODS`.
         split: split of the run.
         limit: at most this many films a class.
         reporter: told of progress.
@@ -54,9 +60,9 @@ def explain(
     """
     opened = OpenRun(_opened(run))
     selection = select(opened, split=split, limit=limit)
-    options = map_options(opened, selection, target=target, layer=layer, max_channels=max_channels)
+    wanted = map_options(opened, selection, target=target, layer=layer, engine=engine, on=on, given=options or {})
     number = opened.run.resolve_epoch(epoch)
-    return ensure(opened, number, selection, [method], options, reporter)[method]
+    return ensure(opened, number, selection, [method], wanted, reporter)[method]
 
 
 def score(
@@ -65,7 +71,9 @@ def score(
     method: str = "gradcam++",
     *,
     layer: str = "head_input",
-    max_channels: int | None = None,
+    engine: str = "cxrkeras",
+    on: str = "logit",
+    options: Mapping[str, Any] | None = None,
     split: str = "test",
     limit: int | None = None,
     reporter: Reporter = SILENT,
@@ -74,7 +82,7 @@ def score(
     """C-Score of one method at one checkpoint of a run.
 
     Args:
-        run, epoch, method, layer, max_channels, split, limit, reporter: as in `explain`.
+        run, epoch, method, layer, engine, on, options, split, limit, reporter: as in `explain`.
         **settings: keywords of `consistency.c_score`; the run's configuration gives the others.
 
     Raises:
@@ -85,9 +93,9 @@ def score(
     """
     opened = OpenRun(_opened(run))
     selection = select(opened, split=split, limit=limit)
-    options = map_options(opened, selection, layer=layer, max_channels=max_channels)
+    wanted = map_options(opened, selection, layer=layer, engine=engine, on=on, given=options or {})
     number = opened.run.resolve_epoch(epoch)
-    maps = ensure(opened, number, selection, [method], options, reporter)[method]
+    maps = ensure(opened, number, selection, [method], wanted, reporter)[method]
     probabilities = ensure_predictions(opened, number, selection, reporter)
     constants = {**opened.config.score.model_dump(), **settings}
     labels, patients = selection.films.labels, selection.patients

@@ -46,6 +46,14 @@ class LayerError(UsageError):
     """A layer or role that the model does not have, or whose output cannot carry a map."""
 
 
+class LayerIndexError(LayerError, IndexError):
+    """A layer index beyond the model's layers; an IndexError for those who expect one."""
+
+
+class UnconnectedLayerError(LayerError, AttributeError):
+    """A layer that the scores do not depend on; tf-keras-vis raises an AttributeError for it."""
+
+
 class TargetError(UsageError):
     """Target classes that do not fit the model or the batch."""
 

@@ -239,6 +239,10 @@ class Run:
         """A table of an evaluation."""
         return self.path / "evaluation" / f"epoch_{epoch:03d}--{split}--{table}.csv"
 
+    def comparison_path(self, epoch: int) -> Path:
+        """The comparison of two engines' maps."""
+        return self.path / "comparison" / f"epoch_{epoch:03d}.csv"
+
     def outside_path(self, name: str) -> Path:
         """Folder, laid out like a run, of results for films from outside."""
         return self.path / "outside" / name

@@ -6,7 +6,7 @@ Schemas only: it knows columns and keys, not where a run keeps them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,14 @@ from cxrkeras.store import NPZ_ERRORS, atomic_path, key8, one_at_a_time, read_np
 
 HISTORY_COLUMNS = ["epoch", "stage", "loss", "val_loss", "val_auc", "learning_rate", "seconds"]
 PROBABILITY = "probability_"
+_PEAK = "values_peak"
 SCORE_KEY = [
     "epoch", "split", "engine", "method", "target", "layer", "maps_key", "films",
     "threshold", "gamma", "grid", "pair_weights", "macro_rule", "same_patient",
+]  # fmt: skip
+COMPARISON_KEY = [
+    "epoch", "split", "method", "maps_key", "films",
+    "threshold", "gamma", "grid", "pair_weights", "macro_rule", "same_patient", "common_grid", "top",
 ]  # fmt: skip
 
 
@@ -41,20 +46,38 @@ def load_maps(file: Path) -> Maps | None:
     if not file.exists():
         return None
     try:
-        return Maps.from_arrays(read_npz(file))
+        arrays = dict(read_npz(file))
+        if _PEAK in arrays:
+            arrays["values"] = arrays["values"].astype(np.float32) * arrays.pop(_PEAK)[:, None, None]
+        return Maps.from_arrays(arrays)
     except NPZ_ERRORS as error:
         raise RunError(f"maps file {file} cannot be read ({error}). Delete it; it will be made again.") from error
 
 
-def save_maps(file: Path, maps: Maps) -> None:
-    """Store maps, atomically."""
+def save_maps(file: Path, maps: Maps, *, half: bool = False) -> None:
+    """Store maps, atomically.
+
+    Args:
+        file: the `.npz`.
+        maps: what to store.
+        half: keep the values of each map as float16 fractions of its peak; for maps as large as the film.
+    """
+    arrays = maps.to_arrays()
+    if half:
+        values = np.asarray(arrays["values"], np.float32)
+        peaks = np.abs(values).max(axis=(1, 2), initial=0)
+        # a map without a finite peak is all zero or not finite, and stays what it is
+        scaled = np.isfinite(peaks) & (peaks > 0)
+        arrays[_PEAK] = np.where(scaled, peaks, 1).astype(np.float32)
+        arrays["values"] = (values / arrays[_PEAK][:, None, None]).astype(np.float16)
     with atomic_path(file) as partial, open(partial, "wb") as stream:
-        np.savez_compressed(stream, **maps.to_arrays())
+        np.savez_compressed(stream, **arrays)
 
 
 def read_scores(file: Path) -> pd.DataFrame:
     """A long table of scores; text columns stay text."""
-    frame = read_csv(file, text=("class", "status", "flags", "grid", "target", "layer", "maps_key", "films"))
+    text = ("class", "status", "flags", "grid", "target", "layer", "maps_key", "films", "nearest_method")
+    frame = read_csv(file, text=text)
     return frame.astype({name: "Int64" for name in frame.columns if is_count(name)})
 
 
@@ -63,15 +86,15 @@ def is_count(column: str) -> bool:
     return column.startswith("n_")
 
 
-def replace_score_rows(file: Path, frame: pd.DataFrame) -> None:
-    """Write score rows into a long table; rows with the same parameters are replaced, others kept."""
+def replace_score_rows(file: Path, frame: pd.DataFrame, key: Sequence[str] = SCORE_KEY) -> None:
+    """Write rows into a long table of scores; rows with the same parameters (`key`) are replaced, others kept."""
     with one_at_a_time(file.parent):
         if file.exists():
             old = read_scores(file)
-            if missing := set(SCORE_KEY) - set(old.columns):
+            if missing := set(key) - set(old.columns):
                 raise RunError(f"scores {file} lack the columns {', '.join(sorted(missing))}. Move the file away.")
-            ours = {tuple(map(str, row)) for row in frame[SCORE_KEY].itertuples(index=False)}
-            keep = [tuple(map(str, row)) not in ours for row in old[SCORE_KEY].itertuples(index=False)]
+            ours = {tuple(map(str, row)) for row in frame[list(key)].itertuples(index=False)}
+            keep = [tuple(map(str, row)) not in ours for row in old[list(key)].itertuples(index=False)]
             if any(keep):
                 frame = pd.concat([old[keep], frame], ignore_index=True)
         write_csv(file, frame)

@@ -7,7 +7,8 @@ import pytest
 
 from cxrkeras.data.check import check_data
 from cxrkeras.workflow.evaluate import evaluate
-from cxrkeras.workflow.evidence import MapOptions, ensure
+from cxrkeras.workflow.evidence import ensure
+from cxrkeras.workflow.map_options import MapOptions
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.score import score_selection
 from cxrkeras.workflow.selection import select

@@ -16,10 +16,14 @@ if TYPE_CHECKING:
     from cxrkeras.cams.visualization import (
         EigenCAM,
         GradCAM,
+        Gradcam,
         GradCAMPlusPlus,
+        GradcamPlusPlus,
         LayerCAM,
+        Layercam,
         MSGradCAMPlusPlus,
         ScoreCAM,
+        Scorecam,
     )
 
 _HOMES = {
@@ -29,10 +33,14 @@ _HOMES = {
     "MethodResult": "results",
     "EigenCAM": "visualization",
     "GradCAM": "visualization",
+    "Gradcam": "visualization",
     "GradCAMPlusPlus": "visualization",
+    "GradcamPlusPlus": "visualization",
     "LayerCAM": "visualization",
+    "Layercam": "visualization",
     "MSGradCAMPlusPlus": "visualization",
     "ScoreCAM": "visualization",
+    "Scorecam": "visualization",
 }
 
 __all__ = [
@@ -42,11 +50,15 @@ __all__ = [
     "Explanation",
     "GradCAM",
     "GradCAMPlusPlus",
+    "Gradcam",
+    "GradcamPlusPlus",
     "LayerCAM",
+    "Layercam",
     "MSGradCAMPlusPlus",
     "Method",
     "MethodResult",
     "ScoreCAM",
+    "Scorecam",
     "explain_all",
     "method_names",
     "scorecam_forwards",

@@ -14,13 +14,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cxrkeras.cams import scorecam
-from cxrkeras.cams.batches import FilmBatch, as_batches, regrouped
-from cxrkeras.cams.plan import MULTISCALE_LAYERS, ON, Modifier, Plan, ScoreFunction, per_film
-from cxrkeras.cams.probe import traced
+from cxrkeras.cams import integrated
+from cxrkeras.cams.batches import PREDICTED, FilmBatch, as_batches, regrouped
+from cxrkeras.cams.hosted import Hosted, own_errors
+from cxrkeras.cams.inputs import Kind, blanked, check_fit, input_shapes, kinds, not_finite, padded
+from cxrkeras.cams.layers import Wanted
+from cxrkeras.cams.masked_films import MaskedFilms
+from cxrkeras.cams.plan import MULTISCALE_LAYERS, ON, Modifier, Plan
+from cxrkeras.cams.probe import Answer, Trace, called, traced
 from cxrkeras.cams.progress import ForwardCounter, Progress
-from cxrkeras.cams.registry import FORWARD, METHODS, method_names, method_options, scorecam_forwards
+from cxrkeras.cams.registry import METHODS, method_names, method_options
 from cxrkeras.cams.results import Explanation, MethodResult, concatenated, method_result
+from cxrkeras.cams.scores import ScoreFunction, Scores
 from cxrkeras.errors import DataError, MethodError, TargetError, unknown
 
 
@@ -36,19 +41,27 @@ class Explainer:
         ((8, 7, 7), (8, 2))
 
     Args:
-        model: any Keras model from films ``[n, H, W, C]`` to one score per class; it is not changed.
+        model: any Keras model from films ``[n, H, W, C]``, and other inputs if it has them, to one score per class; it
+            is not changed.
         methods: `all`, a comma list or names.
-        layer: role (`head_input`, `last_conv`, `stride8`, …) or layer name, `outer/inner` for a nested one.
+        layer: role (`head_input`, `last_conv`, `stride8`, …), layer name, `outer/inner` for a nested one, or the layer.
         multiscale_layers: three or more of the same for ms-gradcam++, finest first; None for strides 8, 16, 32.
         batch_size: films per forward.
-        pack_size: masked films per ScoreCAM forward; it does not change the maps.
+        memory_budget: bytes that ScoreCAM's masked films may take at a time, None for 1 GiB; sets `pack_size`.
+        pack_size: masked films per ScoreCAM forward, None for as many as the budget allows; it does not change the
+            maps. After `prepare` it is the number used.
         on: what is differentiated: `logit` z_c, `probability` p_c, or `margin` z_c − log Σ_{j≠c} e^{z_j}.
         seed: of ScoreCAM's draw where channels are capped.
         classes: class names, for messages.
-        score: a function of the model's logits (for ScoreCAM its probabilities) ``[batch_size, units]`` with one value
-            per film, in place of a target class; every batch then has to be full.
-        gradient_modifier: applied to the gradients before the method.
+        output: index or name of the output that targets refer to; needed where the model has several and no `score`.
+        score: in place of a target class, a function of the model's logits (for ScoreCAM its probabilities)
+            ``[batch_size, units]`` with one value per film, or a tuple of one per output, whose values are added. It
+            runs eagerly; every batch has to be full.
+        training: run the model in training mode; its weights and moving statistics stay as they are. The masked
+            forwards of ScoreCAM are always in inference mode.
+        gradient_modifier: applied to the gradients before the method, in place of LayerCAM's own ReLU of them.
         rectify: replaces the ReLU that ends every method.
+        unconnected_gradients: `NONE` for an error at a layer that the scores do not depend on, `ZERO` for a zero map.
         options: options of the methods, see `registry.METHODS`.
 
     Raises:
@@ -60,26 +73,34 @@ class Explainer:
         model: keras.Model,
         methods: str | Iterable[str] = "all",
         *,
-        layer: str = "head_input",
-        multiscale_layers: Sequence[str] | None = None,
+        layer: Wanted = "head_input",
+        multiscale_layers: Sequence[Wanted] | None = None,
         batch_size: int = 16,
-        pack_size: int = 16,
+        memory_budget: int | None = None,
+        pack_size: int | None = None,
         on: str = "logit",
         seed: int = 0,
         classes: Sequence[str] | None = None,
-        score: ScoreFunction | None = None,
+        output: int | str | None = None,
+        score: ScoreFunction | Sequence[ScoreFunction] | None = None,
+        training: bool = False,
         gradient_modifier: Modifier | None = None,
         rectify: Modifier | None = None,
+        unconnected_gradients: tf.UnconnectedGradients = tf.UnconnectedGradients.NONE,
         **options: Any,
     ) -> None:
         if on not in ON:
             raise unknown("on", str(on), ON, MethodError)
-        if batch_size < 1 or pack_size < 1:
-            raise MethodError(f"batch_size and pack_size have to be 1 or more; received {batch_size} and {pack_size}.")
+        sizes = {"batch_size": batch_size, "memory_budget": memory_budget, "pack_size": pack_size}
+        for name, size in sizes.items():
+            if size is not None and (size < 1 or int(size) != size):
+                raise MethodError(f"{name} has to be a whole number of 1 or more; received {size}.")
+        if unconnected_gradients not in (known := list(tf.UnconnectedGradients)):
+            raise unknown("unconnected_gradients", str(unconnected_gradients), map(str, known), MethodError)
+        may_be_unconnected = unconnected_gradients is tf.UnconnectedGradients.ZERO
         self.methods = method_names(methods)
         self.batch_size, self.traces = int(batch_size), 0
         self.layers: dict[str, str] = {}
-        self.channels: int | None = None
         self._plan = Plan(
             methods=self.methods,
             options=method_options(self.methods, options),
@@ -87,36 +108,65 @@ class Explainer:
             multiscale=MULTISCALE_LAYERS if multiscale_layers is None else tuple(multiscale_layers),
             on=on,
             seed=int(seed),
-            score=score,
+            output=output,
+            training=bool(training),
+            score=None if score is None else Scores((score,) if callable(score) else score, may_be_unconnected),
             gradient_modifier=gradient_modifier,
             rectify=rectify,
+            unconnected=unconnected_gradients,
         )
-        if "scorecam" in self.methods:
-            scorecam.check_options(**self._plan.options["scorecam"])
+        self._hosted = [one for one in (self._plan.score, gradient_modifier, rectify) if isinstance(one, Hosted)]
+        if "ig" in self.methods:
+            integrated.check_options(self._plan.options["ig"])
+            if score is not None:
+                raise MethodError("ig explains a class. Expected targets; received a score function.")
         self._model = model
         self._classes = None if classes is None else tuple(classes)
         self._compiled = tf.function(self._probe, autograph=False)
-        self._ready: dict[tuple[int, ...], Callable[..., Any]] = {}
-        self._pack_size = int(pack_size)
-        self._masked: scorecam.MaskedForward | None = None
-        self.units, self._n_classes, self._head = 0, 0, ""
+        self._ready: dict[tuple[Kind, ...], Callable[..., Any]] = {}
+        self._masked: MaskedFilms | None = None
+        if self._plan.has_forward_method:
+            self._masked = MaskedFilms(model, self._plan, self.batch_size, pack_size, memory_budget)
+        self._path: integrated.PathGradients | None = None
+        self._zero: Callable[[], np.ndarray] | None = None
+        self.units, self._n_classes = 0, 0
 
-    def prepare(self, image_shape: Sequence[int]) -> None:
+    @property
+    def channels(self) -> int | None:
+        """Channels of the layer that ScoreCAM reads, known after `prepare`; None without ScoreCAM."""
+        return None if self._masked is None else self._masked.channels
+
+    @property
+    def pack_size(self) -> int | None:
+        """Masked films per ScoreCAM forward, as given or, after `prepare`, as the budget allows; None without it."""
+        return None if self._masked is None else self._masked.pack_size
+
+    def prepare(
+        self, image_shape: Sequence[int] | Sequence[Sequence[int]], dtypes: Sequence[str] | None = None
+    ) -> None:
         """Trace the model for films of one shape ``(H, W, C)``; afterwards `layers`, `channels` and `units` are known.
+
+        Args:
+            image_shape: of the films, or one shape for each of the model's inputs.
+            dtypes: of the inputs, None for float32.
 
         Raises:
             LayerError: a layer that the model does not have or that cannot carry a map.
             DataError: films that do not fit the model's input.
+            TargetError: a model with several outputs, none of them chosen.
         """
-        shape = tuple(int(side) for side in image_shape)
-        if shape in self._ready:
-            return
-        self._check_input(shape)
-        if not self._model.built:
-            self._model(np.zeros((1, *shape), np.float32), training=False)
-        self._ready[shape] = self._compiled.get_concrete_function(
-            tf.TensorSpec((self.batch_size, *shape), tf.float32), tf.TensorSpec((self.batch_size,), tf.int32)
-        )
+        shapes = input_shapes(image_shape)
+        self._prepared(tuple(zip(shapes, dtypes or ["float32"] * len(shapes), strict=True)))
+
+    def _prepared(self, wanted: tuple[Kind, ...]) -> Callable[..., Any]:
+        if wanted not in self._ready:
+            check_fit(self._model, [shape for shape, _ in wanted])
+            if not self._model.built:
+                called(self._model, [np.zeros((1, *shape), dtype) for shape, dtype in wanted])
+            inputs = tuple(tf.TensorSpec((self.batch_size, *shape), dtype) for shape, dtype in wanted)
+            targets = tf.TensorSpec((self.batch_size,), tf.int32)
+            self._ready[wanted] = self._compiled.get_concrete_function(inputs, targets)
+        return self._ready[wanted]
 
     def explain(
         self, films: Any, targets: Any = None, ids: Sequence[str] | None = None, progress: Progress | None = None
@@ -125,6 +175,7 @@ class Explainer:
 
         Args:
             films: ``[n, H, W, C]`` as the model takes them, or an iterable of such batches, or a callable giving one.
+                A tuple is one array ``[n, …]`` per model input.
             targets: class per film, int ``[n]``; None for the class the model predicts.
             ids: name of each film, seeds ScoreCAM's draw; None to name a film by its pixels.
             progress: called with (forwards done, forwards in all).
@@ -148,7 +199,8 @@ class Explainer:
         be stored at once. Incoming batches are regrouped to `batch_size`.
 
         Args:
-            batches: films ``[b, H, W, C]`` of any b, targets int ``[b]`` or None, ids.
+            batches: films ``[b, H, W, C]`` of any b (or a tuple of one array per input), targets int ``[b]`` or None,
+                ids.
             n_films: how many will come, for `progress`.
             progress: called with (forwards done, forwards in all, as far as they are known).
         """
@@ -157,75 +209,106 @@ class Explainer:
             yield from self._explained(batch, counter)
 
     def _explained(self, batch: FilmBatch, counter: ForwardCounter) -> Iterator[Explanation]:
-        n, shape = len(batch), batch.films.shape[1:]
-        self.prepare(shape)
+        n = len(batch)
+        compiled = self._prepared(kinds(batch.inputs))
         self._check_targets(batch)
-        padding = (0, self.batch_size - n)
-        films = tf.constant(np.pad(batch.films, [padding, (0, 0), (0, 0), (0, 0)], mode="edge"))
-        raw = self._ready[shape](films, tf.constant(np.pad(batch.targets, padding, mode="edge")))
-        counter.plan(n, self._most_forwards())
+        inputs = tuple(tf.constant(padded(one, self.batch_size)) for one in batch.inputs)
+        with own_errors(self._hosted):
+            raw = compiled(inputs, tf.constant(padded(batch.targets, self.batch_size)))
+        counter.plan(n, 0 if self._masked is None else self._masked.most_forwards())
         counter.report(n)
         results = {}
         for name, tensors in raw["maps"].items():
             arrays = {key: tensor.numpy()[:n] for key, tensor in tensors.items()}
             results[name] = method_result(name, arrays, self.layers[name], self._parameters(name))
+        if "ig" in self.methods:
+            results["ig"] = self._integrated(inputs, raw, n, counter)
         shared = Explanation(
             probabilities=raw["probabilities"].numpy()[:n],
             logits=raw["logits"].numpy()[:n],
             targets=raw["targets"].numpy()[:n].astype(np.int64),
             results=results,
         )
-        if self._plan.has_forward_method:
-            yield from self._with_scorecam(shared, batch, films, raw["features"], counter)
+        if self._masked is not None:
+            yield from self._with_scorecam(shared, batch, inputs, raw, counter)
         else:
             yield self._ordered(shared)
 
+    def _integrated(
+        self, inputs: tuple[tf.Tensor, ...], raw: dict[str, Any], n: int, counter: ForwardCounter
+    ) -> MethodResult:
+        if len(inputs) > 1:
+            raise MethodError(f"ig reads one input. Expected a model of one film; received {len(inputs)} inputs.")
+        if self._path is None:
+            self._path = integrated.PathGradients(self._traced, self._plan.explained, self.batch_size)
+        targets, options = raw["targets"].numpy()[:n], self._plan.options["ig"]
+        maps = integrated.film_maps(self._path, inputs[0], self._zero(), targets, report=counter.report, **options)
+        arrays = maps.arrays()
+        arrays["values"][raw["unanswered"].numpy()[:n]] = np.nan
+        return method_result("ig", arrays, self.layers["ig"], self._parameters("ig"))
+
     def _with_scorecam(
-        self, shared: Explanation, batch: FilmBatch, films: tf.Tensor, features: tf.Tensor, counter: ForwardCounter
+        self,
+        shared: Explanation,
+        batch: FilmBatch,
+        inputs: tuple[tf.Tensor, ...],
+        raw: dict[str, Any],
+        counter: ForwardCounter,
     ) -> Iterator[Explanation]:
-        options = self._plan.options["scorecam"]
-        capped = options["max_channels"] is not None
-        if self._masked is None:
-            self._masked = scorecam.MaskedForward(self._model, self._head, self._pack_size)
-        film_maps = scorecam.film_maps(
-            self._masked,
-            films,
-            features,
-            [self._film_score(i, int(target)) for i, target in enumerate(shared.targets)],
-            shared.probabilities,
-            batch.film_ids() if capped else [""] * len(batch),
-            seed=self._plan.seed,
-            rectify=self._rectified,
-            plan=counter.replan,
-            report=counter.report,
-            **options,
+        sampled = self._plan.samples_channels
+        film_maps = self._masked.maps(
+            inputs,
+            raw["features"],
+            raw["answers"].numpy()[: len(batch)],
+            shared.targets,
+            batch.film_ids() if sampled else [""] * len(batch),
+            counter,
         )
         for i, film_map in enumerate(film_maps):
             result = method_result(
-                "scorecam", film_map.arrays(capped), self.layers["scorecam"], self._parameters("scorecam")
+                "scorecam", film_map.arrays(sampled), self.layers["scorecam"], self._parameters("scorecam")
             )
             yield self._ordered(shared.rows(slice(i, i + 1)), scorecam=result)
 
-    def _probe(self, films: tf.Tensor, targets: tf.Tensor) -> dict[str, Any]:
+    def _traced(self, inputs: tf.Tensor | Sequence[tf.Tensor]) -> Trace:
+        return traced(self._model, inputs, output=self._plan.output, training=self._plan.training)
+
+    def _probe(self, inputs: tuple[tf.Tensor, ...], targets: tf.Tensor) -> dict[str, Any]:
         self.traces += 1
-        trace = traced(self._model, films)
-        probabilities = trace.probabilities
-        self._n_classes, self.units = int(probabilities.shape[-1]), int(trace.raw_logits.shape[-1])
-        self._head = trace.head
+        trace = self._traced(inputs)
+        outputs, targets = self._answers(self._class_answer(trace), targets)
+        self._zero = integrated.preprocessed_zero(trace)
         taps = self._plan.taps(trace)
         self.layers = {name: ", ".join(t.name for t in found) for name, found in taps.items()}
-        targets = tf.where(targets < 0, tf.argmax(probabilities, -1, tf.int32), targets)
-        outputs = {
-            "logits": trace.logits,
-            "probabilities": probabilities,
-            "targets": targets,
-            "maps": self._plan.maps(trace, targets, taps),
-        }
-        for name in self.methods:
-            if METHODS[name].kind == FORWARD:
-                outputs["features"] = tf.cast(taps[name][0].tensor, tf.float32)
-                self.channels = int(taps[name][0].tensor.shape[-1])
+        # a ReLU or a max pooling may swallow what is not a number, and the map would look like one
+        broken = not_finite(inputs)
+        unanswered = broken | not_finite([outputs["logits"]])
+        outputs["maps"] = self._plan.maps(trace, targets, taps)
+        for name, tensors in outputs["maps"].items():
+            tensors["values"] = blanked(tensors["values"], unanswered if METHODS[name].class_specific else broken)
+        outputs["unanswered"] = unanswered
+        if self._masked is not None:
+            outputs |= self._masked.traced(trace, taps["scorecam"][0])
+            outputs["features"] = blanked(outputs["features"], unanswered)
         return outputs
+
+    def _class_answer(self, trace: Trace) -> Answer | None:
+        """The output whose classes are reported; none where functions score several outputs, or one without classes."""
+        scored = self._plan.score is not None and self._plan.output is None
+        if scored and (len(trace.answers) > 1 or not trace.answers[0].scores_classes):
+            return None
+        return trace.chosen
+
+    def _answers(self, answer: Answer | None, targets: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        probabilities = logits = tf.zeros((self.batch_size, 0))
+        if answer is not None:
+            probabilities, logits = answer.probabilities, answer.logits
+            self._n_classes, self.units = int(probabilities.shape[-1]), int(answer.raw_logits.shape[-1])
+        if self._plan.score is not None:
+            targets = tf.fill(targets.shape, PREDICTED)
+        else:
+            targets = tf.where(targets == PREDICTED, tf.argmax(probabilities, -1, tf.int32), targets)
+        return {"logits": logits, "probabilities": probabilities, "targets": targets}, targets
 
     def _parameters(self, name: str) -> dict[str, Any]:
         return self._plan.parameters(name, self.layers[name])
@@ -234,52 +317,14 @@ class Explainer:
         results = {**explanation.results, **more}
         return replace(explanation, results={name: results[name] for name in self.methods})
 
-    def _film_score(self, film: int, target: int) -> scorecam.Score:
-        score = self._plan.score
-        if score is None:
-            return lambda answers: answers[:, target]
-
-        def scored(answers: np.ndarray) -> np.ndarray:
-            units = answers[:, 1:] if self.units == 1 else answers
-            # a score function may look each film up by its place in the batch
-            places = (tf.constant(np.tile(row, (self.batch_size, 1))) for row in units)
-            return np.array([float(per_film(score(place))[film]) for place in places])
-
-        return scored
-
-    def _rectified(self, values: np.ndarray) -> np.ndarray:
-        if self._plan.rectify is None:
-            return np.maximum(values, 0)
-        return np.asarray(self._plan.rectify(tf.constant(values, tf.float32)))
-
-    def _most_forwards(self) -> int:
-        if self.channels is None:
-            return 0
-        options = self._plan.options["scorecam"]
-        baseline = int(options["weighting"] == "softmax")
-        return scorecam_forwards(1, self.channels, options["max_channels"]) + baseline
-
-    def _check_input(self, shape: tuple[int, ...]) -> None:
-        inputs = getattr(self._model, "inputs", None) or []
-        if len(inputs) > 1:
-            raise DataError(
-                f"{self._model.name} takes {len(inputs)} inputs. Expected a model of one film; wrap it so that the "
-                "others are fixed."
-            )
-        expected = tuple(inputs[0].shape[1:]) if inputs else shape
-        fits = len(expected) == len(shape) and all(e in (None, s) for e, s in zip(expected, shape, strict=True))
-        if not fits:
-            raise DataError(
-                f"the films do not fit {self._model.name}. Expected [n, {', '.join(map(str, expected))}]; "
-                f"received [n, {', '.join(map(str, shape))}]. Resize them or repeat the channel."
-            )
-
     def _check_targets(self, batch: FilmBatch) -> None:
-        if self._plan.score is not None and len(batch) != self.batch_size:
-            raise TargetError(
-                f"a score function looks films up by their place, so every batch has to be full. "
-                f"Expected {self.batch_size} films; received {len(batch)}."
-            )
+        if self._plan.score is not None:
+            if len(batch) != self.batch_size:
+                raise TargetError(
+                    f"a score function looks films up by their place, so every batch has to be full. "
+                    f"Expected {self.batch_size} films; received {len(batch)}."
+                )
+            return
         beyond = batch.targets[batch.targets >= self._n_classes]
         if len(beyond):
             names = f" ({', '.join(self._classes)})" if self._classes else ""
@@ -304,10 +349,11 @@ def explain_all(
 
     Args:
         model: any Keras model from films to one score per class.
-        images: ``[n, H, W, C]``, or an iterable of such batches, or a callable that returns one (streamed).
+        images: ``[n, H, W, C]``, or an iterable of such batches, or a callable that returns one (streamed). A tuple is
+            one array per model input.
         targets: class per film, int ``[n]``; None for the class the model predicts.
         methods: `all`, a comma list or names.
-        batch_size: films per forward.
+        batch_size: films per forward; a score function gets the films of an array all at once.
         ids: name of each film, seeds ScoreCAM's draw.
         progress: called with (forwards done, forwards in all).
         settings: everything else that `Explainer` takes (`layer`, `multiscale_layers`, `max_channels`, …).
@@ -318,5 +364,8 @@ def explain_all(
     Raises:
         MethodError, LayerError, TargetError, DataError: as `Explainer`.
     """
-    size = min(batch_size, max(1, len(images))) if hasattr(images, "shape") else batch_size
+    first = images[0] if isinstance(images, tuple) and images else images
+    size = batch_size
+    if hasattr(first, "shape"):
+        size = max(1, len(first)) if settings.get("score") is not None else min(batch_size, max(1, len(first)))
     return Explainer(model, methods, batch_size=size, **settings).explain(images, targets, ids, progress)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
@@ -49,16 +50,24 @@ class Tap:
         return int(self.tensor.shape[1]), int(self.tensor.shape[2])
 
 
-def tap(trace: Trace, wanted: str) -> Tap:
+Wanted = str | keras.layers.Layer | Callable[[Trace], Tap]
+
+
+def tap(trace: Trace, wanted: Wanted) -> Tap:
     """Find the tensor of a role or layer name.
 
     Args:
         trace: a traced model.
-        wanted: a role, a layer name, or a path `outer/inner` for a layer of a nested model.
+        wanted: a role, a layer name, a path `outer/inner` for a layer of a nested model, the layer itself, or
+            a function that finds the tap.
 
     Raises:
         LayerError: no such layer, one that is called twice, or one whose output has no grid.
     """
+    if isinstance(wanted, keras.layers.Layer):
+        return _own_tap(trace, wanted)
+    if callable(wanted):
+        return wanted(trace)
     if wanted == "head_input":
         return _head_input(trace)
     if wanted == "last_conv":
@@ -70,6 +79,16 @@ def tap(trace: Trace, wanted: str) -> Tap:
     if not named:
         raise _no_such_layer(trace, wanted)
     return _single(trace, wanted, named)
+
+
+def _own_tap(trace: Trace, layer: keras.layers.Layer) -> Tap:
+    found = [call for call in trace.calls if call.layer is layer]
+    if not found:
+        raise LayerError(
+            f"layer '{layer.name}' is not called by {trace.model}. Expected one of its own layers, such as: "
+            f"{_candidates(trace)}."
+        )
+    return _single(trace, "/".join(found[0].path), found)
 
 
 def _named(trace: Trace, wanted: str) -> list[LayerCall]:

@@ -43,7 +43,7 @@ def gradcam_plus_plus(
     Args:
         features: A, float32 ``[n, h, w, K]``.
         gradients: g = dz/dA, the same shape.
-        rectify: what is applied last, ReLU by definition.
+        rectify: what is applied last and to the gradients inside w_k, ReLU by definition.
         normalize_alphas: None, or `positive` to divide α by its sum over the cells with a positive gradient.
 
     Raises:
@@ -51,26 +51,30 @@ def gradcam_plus_plus(
     """
     if normalize_alphas not in (None, "positive"):
         raise unknown("normalize_alphas", str(normalize_alphas), ("None", "positive"), MethodError)
-    positive = gradients > 0
+    # a gradient that is not a number is no absence of evidence: it stays in, and the map is not finite
+    positive = (gradients > 0) | tf.math.is_nan(gradients)
     zeros = tf.zeros_like(gradients)
+    evidence = tf.where(positive, gradients, zeros)
     mass = tf.reduce_sum(tf.nn.relu(features), (1, 2), keepdims=True)
-    denominator = tf.where(positive, 2 + gradients * mass, tf.ones_like(gradients))
-    alphas = tf.where(positive, 1 / denominator, zeros)
+    alphas = tf.where(positive, 1 / (2 + evidence * mass), zeros)
     if normalize_alphas == "positive":
         alphas = tf.math.divide_no_nan(alphas, tf.reduce_sum(alphas, (1, 2), keepdims=True))
-    weights = tf.reduce_sum(alphas * tf.where(positive, gradients, zeros), (1, 2))
+    weights = tf.reduce_sum(alphas * rectify(evidence), (1, 2))
     return rectify(tf.einsum("nhwk,nk->nhw", features, weights)), {}
 
 
-def layercam(features: Tensor, gradients: Tensor, rectify: Rectify = tf.nn.relu) -> Maps:
+def layercam(
+    features: Tensor, gradients: Tensor, rectify: Rectify = tf.nn.relu, rectify_gradients: Rectify = tf.nn.relu
+) -> Maps:
     """LayerCAM: ReLU( Σ_k ReLU(g_k) ⊙ A_k ) (Jiang et al. 2021, eq. 6 and 7).
 
     Args:
         features: A, float32 ``[n, h, w, K]``.
         gradients: g = dz/dA, the same shape.
         rectify: what is applied last, ReLU by definition.
+        rectify_gradients: what is applied to the gradients, ReLU by definition.
     """
-    return rectify(tf.reduce_sum(tf.nn.relu(gradients) * features, -1)), {}
+    return rectify(tf.reduce_sum(rectify_gradients(gradients) * features, -1)), {}
 
 
 def eigencam(features: Tensor, rectify: Rectify = tf.nn.relu) -> Maps:
@@ -110,6 +114,17 @@ def eigencam(features: Tensor, rectify: Rectify = tf.nn.relu) -> Maps:
     extras = {"correlation": tf.abs(correlation), "sigma_ratio": ratio}
     extras["ambiguous_sign"] = (extras["correlation"] < MIN_CORRELATION) | (ratio > MAX_SIGMA_RATIO)
     return tf.where(finite[:, None, None], maps, tf.fill(tf.shape(maps), float("nan"))), extras
+
+
+def saliency(films: Tensor, gradients: Tensor) -> Maps:
+    """Vanilla gradient: max over the channels of |dz/dx| (Simonyan et al. 2014, section 3.1).
+
+    Args:
+        films: x, the model's input ``[n, H, W, C]``; the map does not depend on it.
+        gradients: dz/dx, the same shape.
+    """
+    del films
+    return tf.reduce_max(tf.abs(gradients), -1), {}
 
 
 def fused_levels(levels: Sequence[Tensor], fusion: str = "mean", level_weights: Sequence[float] | None = None) -> Maps:

@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from cxrkeras.cams.layers import Tap, tap
+from cxrkeras.cams.layers import Tap, Wanted, tap
 from cxrkeras.cams.probe import SIGMOID, Trace
 from cxrkeras.cams.registry import FORWARD, METHODS, MULTISCALE, Method
-from cxrkeras.errors import LayerError
+from cxrkeras.cams.scores import Scores
+from cxrkeras.errors import UnconnectedLayerError
 
 ON = ("logit", "probability", "margin")
 MULTISCALE_LAYERS = ("stride8", "stride16", "stride32")
 
 Modifier = Callable[[tf.Tensor], tf.Tensor]
-ScoreFunction = Callable[[tf.Tensor], Any]
 
 
 @dataclass(frozen=True)
@@ -31,40 +31,54 @@ class Plan:
     Attributes:
         methods: registry names.
         options: options of each method, complete.
-        layer: role or layer name.
+        layer: role, layer name or layer, see `layers.tap`.
         multiscale: the same for several depths, finest first.
         on: `logit`, `probability` or `margin`.
         seed: of ScoreCAM's draw.
-        score: function of the logits in place of a target class.
-        gradient_modifier: applied to the gradients before the method.
+        output: index or name of the output that class targets refer to.
+        training: whether the model is run in training mode.
+        score: functions of the logits in place of a target class.
+        gradient_modifier: applied to the gradients before the method, in place of the ReLU it has for them.
         rectify: in place of the final ReLU.
+        unconnected: what a layer means that the scores do not depend on: an error, or gradients of 0.
     """
 
     methods: tuple[str, ...]
     options: Mapping[str, Mapping[str, Any]]
-    layer: str
-    multiscale: tuple[str, ...]
+    layer: Wanted
+    multiscale: tuple[Wanted, ...]
     on: str
     seed: int
-    score: ScoreFunction | None = None
+    output: int | str | None = None
+    training: bool = False
+    score: Scores | None = None
     gradient_modifier: Modifier | None = None
     rectify: Modifier | None = None
+    unconnected: tf.UnconnectedGradients = tf.UnconnectedGradients.NONE
 
     @property
     def has_forward_method(self) -> bool:
         """Whether ScoreCAM, or another method with its own forwards, is among the methods."""
         return any(METHODS[name].kind == FORWARD for name in self.methods)
 
+    @property
+    def samples_channels(self) -> bool:
+        """Whether ScoreCAM may leave channels out, so that its maps are estimates."""
+        options = self.options.get("scorecam", {})
+        return any(options.get(name) is not None for name in ("max_channels", "tolerance"))
+
     def parameters(self, name: str, layer: str) -> dict[str, Any]:
         """Everything that changes the maps of one method, as plain JSON values."""
         method, options = METHODS[name], self.options[name]
         parameters: dict[str, Any] = {"layer": layer, **options}
-        if method.needs_gradient:
+        if method.explains_score:
             parameters["on"] = self.on
-        if method.kind == FORWARD:
-            parameters["mask_space"] = "input"
-            if options["max_channels"] is not None:
-                parameters["seed"] = self.seed
+        if method.kind == FORWARD and self.samples_channels:
+            parameters["seed"] = self.seed
+        if self.output is not None:
+            parameters["output"] = self.output
+        if self.training:
+            parameters["training"] = True
         return {key: list(value) if isinstance(value, tuple) else value for key, value in parameters.items()}
 
     def taps(self, trace: Trace) -> dict[str, tuple[Tap, ...]]:
@@ -73,16 +87,20 @@ class Plan:
         Raises:
             LayerError: a layer that the model does not have or that cannot carry a map.
         """
-        found: dict[str, Tap] = {}
+        found: dict[Wanted, Tap] = {}
 
-        def once(wanted: str) -> Tap:
+        def once(wanted: Wanted) -> Tap:
             if wanted not in found:
                 found[wanted] = tap(trace, wanted)
             return found[wanted]
 
-        return {name: tuple(once(wanted) for wanted in self._wanted(METHODS[name])) for name in self.methods}
+        at_input = (Tap("input", trace.films),)
+        return {
+            name: at_input if METHODS[name].at_input else tuple(once(wanted) for wanted in self._wanted(METHODS[name]))
+            for name in self.methods
+        }
 
-    def _wanted(self, method: Method) -> Sequence[str]:
+    def _wanted(self, method: Method) -> Sequence[Wanted]:
         if method.kind == MULTISCALE:
             return self.multiscale
         several = self.options[method.name][method.layers_option] if method.layers_option else None
@@ -106,7 +124,7 @@ class Plan:
         """
         needed = {t.tensor.name: t for name, ts in taps.items() if METHODS[name].needs_gradient for t in ts}
         gradients = self._gradients(trace, targets, needed) if needed else {}
-        inside = [METHODS[name] for name in self.methods if METHODS[name].kind != FORWARD]
+        inside = [METHODS[name] for name in self.methods if METHODS[name].in_the_forward]
         return {method.name: self._method_maps(method, taps[method.name], gradients) for method in inside}
 
     def _method_maps(
@@ -114,8 +132,10 @@ class Plan:
     ) -> dict[str, tf.Tensor]:
         options, function = self.options[method.name], method.load()
         own = {key: options[key] for key in method.options}
-        if self.rectify is not None:
+        if self.rectify is not None and not method.at_input:
             own["rectify"] = self.rectify
+        if self.gradient_modifier is not None and method.rectifies_gradients:
+            own["rectify_gradients"] = tf.identity
         levels, extras = [], {}
         for level in taps:
             features = tf.cast(level.tensor, tf.float32)
@@ -127,32 +147,29 @@ class Plan:
         return {"values": values, **extras}
 
     def _gradients(self, trace: Trace, targets: tf.Tensor, needed: Mapping[str, Tap]) -> dict[str, tf.Tensor]:
-        found = tf.gradients(self._explained_sum(trace, targets), [t.tensor for t in needed.values()])
+        explained = tf.reduce_sum(self.explained(trace, targets))
+        found = tf.gradients(explained, [t.tensor for t in needed.values()], unconnected_gradients=self.unconnected)
         for wanted, gradient in zip(needed.values(), found, strict=True):
             if gradient is None:
-                raise LayerError(
+                raise UnconnectedLayerError(
                     f"the class scores of {trace.model} do not depend on layer '{wanted.name}'. "
                     "Expected a layer between the film and the output; name another one."
                 )
         modifier = self.gradient_modifier or (lambda gradient: gradient)
         return {name: modifier(tf.cast(gradient, tf.float32)) for name, gradient in zip(needed, found, strict=True)}
 
-    def _explained_sum(self, trace: Trace, targets: tf.Tensor) -> tf.Tensor:
-        """Sum over the batch of what is explained; films do not touch each other, so its gradient is per film."""
+    def explained(self, trace: Trace, targets: tf.Tensor) -> tf.Tensor:
+        """What is explained, one value per film ``[n]``; films do not touch each other, so neither do its gradients."""
         if self.score is not None:
-            return tf.reduce_sum(per_film(self.score(trace.output if self.on == "probability" else trace.raw_logits)))
+            probable = self.on == "probability"
+            return self.score.explained(
+                [tf.cast(a.output, tf.float32) if probable else a.raw_logits for a in trace.answers]
+            )
         if self.on == "probability":
-            return tf.reduce_sum(tf.gather(trace.probabilities, targets, batch_dims=1))
+            return tf.gather(trace.probabilities, targets, batch_dims=1)
         chosen = tf.gather(trace.logits, targets, batch_dims=1)
         # independent sigmoid units have no competing classes: their logit is their margin
         if self.on == "logit" or trace.head == SIGMOID or trace.raw_logits.shape[-1] == 1:
-            return tf.reduce_sum(chosen)
+            return chosen
         competing = tf.one_hot(targets, trace.logits.shape[-1], on_value=-np.inf, off_value=0.0)
-        return tf.reduce_sum(chosen - tf.reduce_logsumexp(trace.logits + competing, -1))
-
-
-def per_film(values: Any) -> tf.Tensor:
-    """Bring what a score function returned — a tensor, or a list of one per film — to float32 ``[n]``."""
-    values = tf.stack([tf.convert_to_tensor(v) for v in values]) if isinstance(values, list | tuple) else values
-    values = tf.cast(values, tf.float32)
-    return tf.reduce_mean(tf.reshape(values, (values.shape[0], -1)), -1)
+        return chosen - tf.reduce_logsumexp(trace.logits + competing, -1)

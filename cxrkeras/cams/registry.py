@@ -7,6 +7,7 @@ and one record in this table.
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from cxrkeras.errors import MethodError, unknown
 MAPS_VERSION = 1
 
 GRADIENT, ACTIVATION, MULTISCALE, FORWARD = "gradient", "activation", "multiscale", "forward"
+INPUT, PATH = "input", "path"
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class Method:
     Attributes:
         name: the word users type.
         kind: what it needs. `gradient`: features and gradients at one layer; `activation`: features only;
-            `multiscale`: features and gradients at several layers; `forward`: one forward pass per channel.
+            `multiscale`: features and gradients at several layers; `forward`: one forward pass per channel; `input`:
+            the gradient at the model's input; `path`: that gradient at many points between a baseline and the film.
         class_specific: whether the map depends on the target class.
         paper: where it was defined.
         description: one line.
@@ -35,6 +38,7 @@ class Method:
         fuse: `module:name` of the function that joins the maps of several layers, if the method can.
         fuse_options: options of `fuse` with their defaults.
         layers_option: option that names several layers for a method that usually reads one.
+        rectifies_gradients: whether a ReLU of the gradients is part of its definition; a user's modifier replaces it.
     """
 
     name: str
@@ -47,11 +51,27 @@ class Method:
     fuse: str | None = None
     fuse_options: Mapping[str, Any] = field(default_factory=dict)
     layers_option: str | None = None
+    rectifies_gradients: bool = False
+
+    @property
+    def in_the_forward(self) -> bool:
+        """Whether the maps come out of the one traced forward, with no further pass of their own."""
+        return self.kind not in (FORWARD, PATH)
 
     @property
     def needs_gradient(self) -> bool:
-        """Whether the head has to be differentiated."""
-        return self.kind in (GRADIENT, MULTISCALE)
+        """Whether the traced forward has to be differentiated for it."""
+        return self.kind in (GRADIENT, MULTISCALE, INPUT)
+
+    @property
+    def explains_score(self) -> bool:
+        """Whether its map depends on what is differentiated: logit, probability or margin."""
+        return self.needs_gradient or self.kind == PATH
+
+    @property
+    def at_input(self) -> bool:
+        """Whether its grid is the input's: the maps are large, and no layer is chosen."""
+        return self.kind in (INPUT, PATH)
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -91,7 +111,7 @@ _TABLE = (
     Method(
         "layercam", GRADIENT, True, "Jiang et al. 2021",
         "every cell of a channel weighted by its own positive gradient",
-        "methods:layercam", {}, "methods:scaled_maximum", {"layercam_gamma": 2.0}, "layercam_layers",
+        "methods:layercam", {}, "methods:scaled_maximum", {"layercam_gamma": 2.0}, "layercam_layers", True,
     ),
     Method(
         "eigencam", ACTIVATION, False, "Muhammad and Yeasin 2020, centred",
@@ -101,13 +121,27 @@ _TABLE = (
     Method(
         "scorecam", FORWARD, True, "Wang et al. 2020",
         "channels weighted by the class probability of the film seen through them; one forward per channel",
-        "scorecam:film_maps", {"weighting": "probability", "max_channels": None},
+        "scorecam:film_maps",
+        {
+            "weighting": "probability", "max_channels": None, "tolerance": None, "mask_space": "input",
+            "mask_value": 0.0, "mask_layer": None, "precision": "model",
+        },
     ),
     Method(
         "ms-gradcam++", MULTISCALE, True, "defined by this package",
         "gradcam++ at strides 8, 16 and 32, each scaled to 0..1 at the finest grid, and their mean",
         "methods:gradcam_plus_plus", {"normalize_alphas": None},
         "methods:fused_levels", {"fusion": "mean", "level_weights": None},
+    ),
+    Method(
+        "saliency", INPUT, True, "Simonyan et al. 2014",
+        "largest absolute gradient of a pixel's channels",
+        "methods:saliency",
+    ),
+    Method(
+        "ig", PATH, True, "Sundararajan et al. 2017",
+        "integrated gradients from the zero of the preprocessed input, midpoint rule",
+        "integrated:film_maps", {"ig_steps": 50},
     ),
 )  # fmt: skip
 
@@ -161,6 +195,23 @@ def method_options(names: Iterable[str], given: Mapping[str, Any]) -> dict[str, 
     return {name: {key: given.get(key, value) for key, value in METHODS[name].defaults.items()} for name in names}
 
 
+def checked_option(name: str, text: str) -> tuple[str, Any]:
+    """An option as typed on a command line, with its value as JSON where it is JSON, else as text.
+
+    Example:
+        >>> checked_option("ig_steps", "100")
+        ('ig_steps', 100)
+
+    Raises:
+        MethodError: an option that no method has.
+    """
+    method_options((), {name: None})
+    try:
+        return name, json.loads(text)
+    except ValueError:
+        return name, text
+
+
 def scorecam_forwards(n_films: int, channels: int, max_channels: int | None = None) -> int:
     """Return how many forward passes ScoreCAM needs, to be announced before it starts.
 
@@ -174,7 +225,12 @@ def scorecam_forwards(n_films: int, channels: int, max_channels: int | None = No
 
 def methods_table() -> str:
     """The methods as a Markdown table, as the documentation shows it."""
-    costs = {FORWARD: "one forward a live channel", MULTISCALE: "one forward, gradients down to the finest level"}
+    costs = {
+        FORWARD: "one forward a live channel",
+        MULTISCALE: "one forward, gradients down to the finest level",
+        INPUT: "one forward and one backward through the whole net",
+        PATH: "`ig_steps` forwards and backwards through the whole net",
+    }
     lines = ["| method | in words | class-specific | cost a film | defined by |", "|---|---|---|---|---|"]
     for method in METHODS.values():
         cost = costs.get(method.kind, "shares the one forward")

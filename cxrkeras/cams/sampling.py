@@ -11,6 +11,9 @@ import hashlib
 import numpy as np
 from scipy import stats
 
+# the half-width is looked at after 64, 96, 128, … draws only: stopping at any draw lets luck decide and costs coverage
+FIRST_LOOK, LOOK_EVERY = 64, 32
+
 
 def channel_energy(features: np.ndarray) -> np.ndarray:
     """Return ‖A_k‖₂ of each channel, float64 ``[K]``, of features ``[h, w, K]``; 0 only for an all-zero channel."""
@@ -54,7 +57,10 @@ def sampled_sum(
 
     Returns:
         The estimate ``[h, w]`` and its pointwise 95 % half-width ``[h, w]``, float64; the half-width is NaN for a
-        single draw.
+        single draw. It is Student's: where a few channels have weights far from all others, and few of those are
+        drawn, it is too narrow. Measured with 64 draws on small nets: 89 to 95 % of the cells covered where weights are
+        spread evenly, 64 to 83 % where they take two or three values, fewer still on a saturated net, where every
+        weight is the same and the map `uninformative`.
     """
     features = np.asarray(features, np.float64)
     weights = np.asarray(weights, np.float64)
@@ -71,3 +77,31 @@ def sampled_sum(
     if n == 1:
         return estimate, np.full_like(estimate, np.nan)
     return estimate, stats.t.ppf(0.975, n - 1) * terms.std(axis=0, ddof=1) / np.sqrt(n)
+
+
+def next_look(drawn: int, most: int, tolerance: float | None) -> int:
+    """How many channels have to be drawn before the estimate is looked at next.
+
+    Args:
+        drawn: channels drawn so far.
+        most: channels that may be drawn.
+        tolerance: None to draw them all without a look.
+    """
+    if tolerance is None:
+        return most
+    return min(most, max(FIRST_LOOK, drawn + LOOK_EVERY))
+
+
+def relative_half_width(values: np.ndarray, half_width: np.ndarray) -> float:
+    """The largest half-width of a cell over the maximum of the map.
+
+    Args:
+        values: the map as it is given out, rectified, ``[h, w]``.
+        half_width: ``[h, w]``; 0 for an exact map.
+
+    Returns:
+        NaN for a map without a positive cell: an error cannot be stated in parts of a maximum of 0, so no tolerance is
+        ever reached and sampling goes on to the exact map.
+    """
+    highest = float(np.max(values))
+    return float(np.max(half_width)) / highest if highest > 0 else float("nan")

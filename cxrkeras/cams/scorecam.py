@@ -1,28 +1,30 @@
-"""ScoreCAM: one forward per live channel, masks made inside the graph, several films packed into full batches.
+"""ScoreCAM of each film: which channels get a forward, in which order, and what their answers add up to.
 
-Exact unless capped. Knows nothing of layers and gradients: features come from the engine's probe.
+Exact unless `max_channels` or `tolerance` is given. Knows no layer, no gradient and no model: features and the masked
+forward come from the engine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from cxrkeras.cams.probe import class_probabilities
-from cxrkeras.cams.sampling import channel_energy, draw_order, sampled_sum
+from cxrkeras.cams.masked import MaskedForward
+from cxrkeras.cams.precision import PRECISIONS
+from cxrkeras.cams.sampling import channel_energy, draw_order, next_look, relative_half_width, sampled_sum
 from cxrkeras.errors import MethodError, unknown
 from cxrkeras.maps import min_max
 
 WEIGHTINGS = ("probability", "softmax")
+MASK_SPACES = INPUT, PREPROCESSED = ("input", "preprocessed")
 UNINFORMATIVE = 0.01
-# a channel that varies less than float32 resolves is constant: its mask is 0, not amplified noise
-CONSTANT = 1e-6
 
 Score = Callable[[np.ndarray], np.ndarray]
+Rectify = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,8 @@ class FilmMap:
     half_width: np.ndarray
     uninformative: bool
 
-    def arrays(self, capped: bool) -> dict[str, np.ndarray]:
-        """Return its figures as arrays of one row, the half-width only where channels were capped."""
+    def arrays(self, sampled: bool) -> dict[str, np.ndarray]:
+        """Return its figures as arrays of one row, the half-width only where channels may be left out."""
         rows = {
             "values": self.values,
             "n_live": self.n_live,
@@ -55,71 +57,54 @@ class FilmMap:
             "uninformative": self.uninformative,
             "approximate": self.channels_used < self.n_live,
         }
-        return {
-            name: np.array([value])
-            for name, value in ({**rows, "half_width": self.half_width} if capped else rows).items()
-        }
+        if sampled:
+            relative = relative_half_width(self.values, self.half_width)
+            rows |= {"half_width": self.half_width, "half_width_relative": relative}
+        return {name: np.array([value]) for name, value in rows.items()}
 
 
-class MaskedForward:
-    """The model seen through channel masks, compiled once for packs of a fixed size."""
-
-    def __init__(self, model: keras.Model, head: str, pack_size: int) -> None:
-        self._model, self._head, self.pack_size = model, head, pack_size
-        self.traces = 0
-        self._compiled = tf.function(self._forward, autograph=False)
-
-    def outputs(self, films: tf.Tensor, masks: tf.Tensor, pairs: np.ndarray) -> np.ndarray:
-        """Run one pack.
-
-        Args:
-            films: model inputs ``[n, H, W, C]``.
-            masks: channel maps ``[n, K, h, w]``.
-            pairs: (film, channel) indices, int ``[m, 2]`` with m ≤ pack size.
-
-        Returns:
-            Probabilities ``[m, n_classes]``, float32.
-        """
-        padded = np.zeros((self.pack_size, 2), np.int32)
-        padded[: len(pairs)] = pairs
-        return self._compiled(films, masks, tf.constant(padded)).numpy()[: len(pairs)]
-
-    def _forward(self, films: tf.Tensor, masks: tf.Tensor, pairs: tf.Tensor) -> tf.Tensor:
-        self.traces += 1
-        channel = tf.gather_nd(masks, pairs)[..., None]
-        upsampled = tf.image.resize(channel, films.shape[1:3])
-        low = tf.reduce_min(upsampled, (1, 2, 3), keepdims=True)
-        high = tf.reduce_max(upsampled, (1, 2, 3), keepdims=True)
-        varies = high - low > CONSTANT * tf.maximum(tf.abs(low), tf.abs(high))
-        span = tf.where(varies, high - low, tf.ones_like(high))
-        seen = tf.gather(films, pairs[:, 0]) * tf.where(varies, (upsampled - low) / span, tf.zeros_like(upsampled))
-        return class_probabilities(self._model(seen, training=False), self._head)
-
-
-def check_options(weighting: str, max_channels: int | None) -> None:
+def check_options(options: Mapping[str, Any]) -> None:
     """Refuse options that ScoreCAM does not have, before anything is computed.
 
+    Args:
+        options: all options of the method, see `registry.METHODS`.
+
     Raises:
-        MethodError: an unknown weighting, a cap under 1, or a cap with `softmax` weights.
+        MethodError: an unknown word, a number out of range, or options that exclude each other.
     """
-    if weighting not in WEIGHTINGS:
-        raise unknown("weighting", str(weighting), WEIGHTINGS, MethodError)
-    if max_channels is None:
-        return
-    if int(max_channels) != max_channels or max_channels < 1:
+    for name, known in (("weighting", WEIGHTINGS), ("mask_space", MASK_SPACES), ("precision", PRECISIONS)):
+        if options[name] not in known:
+            raise unknown(name, str(options[name]), known, MethodError)
+    channels, tolerance = options["max_channels"], options["tolerance"]
+    if channels is not None and (not _is_number(channels) or int(channels) != channels or channels < 1):
         raise MethodError(
-            f"max_channels has to be a whole number of 1 or more, or None for exact; received {max_channels}."
+            f"max_channels has to be a whole number of 1 or more, or None for exact; received {channels}."
         )
-    if weighting == "softmax":
+    if tolerance is not None and not (_is_number(tolerance) and 0 < tolerance < 1):
         raise MethodError(
-            "max_channels needs weighting='probability': a softmax over channels is not a sum that a sample can "
-            "estimate. Received weighting='softmax'; leave max_channels out for the exact map."
+            "tolerance is a half-width in parts of the map's maximum: expected a number between 0 and 1, such as 0.1, "
+            f"or None for exact; received {tolerance}."
+        )
+    for name in ("max_channels", "tolerance"):
+        if options[name] is not None and options["weighting"] == "softmax":
+            raise MethodError(
+                f"{name} needs weighting='probability': a softmax over channels is not a sum that a sample can "
+                f"estimate. Received weighting='softmax'; leave {name} out for the exact map."
+            )
+    if not (_is_number(options["mask_value"]) and np.isfinite(options["mask_value"])):
+        raise MethodError(
+            f"mask_value is what a hidden pixel becomes: expected a number; received {options['mask_value']}."
+        )
+    if options["mask_layer"] is not None and options["mask_space"] != PREPROCESSED:
+        raise MethodError(
+            f"mask_layer='{options['mask_layer']}' needs mask_space='preprocessed'; "
+            f"received mask_space='{options['mask_space']}'."
         )
 
 
 def film_maps(
     forward: MaskedForward,
-    films: tf.Tensor,
+    films: Sequence[tf.Tensor],
     features: tf.Tensor,
     scores: Sequence[Score],
     probabilities: np.ndarray,
@@ -128,59 +113,148 @@ def film_maps(
     seed: int,
     weighting: str = "probability",
     max_channels: int | None = None,
-    rectify: Callable[[np.ndarray], np.ndarray] = lambda values: np.maximum(values, 0),
+    tolerance: float | None = None,
+    rectify: Rectify = lambda values: np.maximum(values, 0),
     plan: Callable[[int], None] | None = None,
     report: Callable[[int], None] | None = None,
 ) -> Iterator[FilmMap]:
     """Yield ScoreCAM of each film as soon as its last channel is through (Wang et al. 2020).
 
-    H_k = min-max(upsample(A_k)), w_k = p_c(x ⊙ H_k), map = ReLU( Σ_k w_k A_k ), summed in float64.
+    H_k = min-max(upsample(A_k)), w_k = p_c(x ⊙ H_k), map = ReLU( Σ_k w_k A_k ), summed in float64. A pack takes the
+    channels that the first unfinished film waits for and is filled up with those of the films after it.
 
     Args:
         forward: the compiled masked forward.
-        films: x, the model's input ``[b, H, W, C]``; its last b − n films are padding, so that b never changes.
+        films: model inputs, one ``[b, …]`` each; the last b − n films are padding, so that b never changes.
         features: A, float32 ``[b, h, w, K]``.
-        scores: per film, n of them: probabilities ``[m, n_classes]`` -> p_c ``[m]``.
-        probabilities: of the unmasked films, ``[n, n_classes]``.
-        film_ids: seed the draw when channels are capped.
+        scores: per film, n of them: answers ``[m, n_classes]`` of the masked forward -> p_c ``[m]``.
+        probabilities: answers for the unmasked films, ``[n, n_classes]``.
+        film_ids: seed the draw where channels are sampled.
         seed: seeds the draw, too.
         weighting: `probability`, or `softmax` over channels of p_c(x ⊙ H_k) − p_c(0).
-        max_channels: draw this many channels; None, or as many as are live, is exact.
+        max_channels: draw at most this many channels; None, or as many as are live, is exact.
+        tolerance: draw until the largest half-width of a cell is this part of the map's maximum.
         rectify: what is applied last, ReLU by definition.
-        plan: told once how many forwards this batch needs.
+        plan: told how many forwards this batch needs at most, then how many fewer (negative) when a film stops early.
         report: told after each pack how many of them are done.
     """
     arrays = features.numpy()[: len(scores)]
-    count = arrays.shape[-1]
     masks = tf.transpose(features, (0, 3, 1, 2))
     if weighting == "softmax":
         # one more channel that is 0 everywhere: its forward is p_c(0)
         masks = tf.pad(masks, ((0, 0), (0, 1), (0, 0), (0, 0)))
-    live = [_live_channels(film) for film in arrays]
-    chosen = [
-        _drawn(film, channels, seed, film_id, max_channels)
-        for film, channels, film_id in zip(arrays, live, film_ids, strict=True)
-    ]
-    wanted = [np.append(c, count) if weighting == "softmax" and len(c) else c for c in chosen]
-    pairs = np.concatenate([np.stack([np.full(len(w), i), w], -1) for i, w in enumerate(wanted)]).astype(np.int32)
+    drawings = []
+    for array, score, answers, film_id in zip(arrays, scores, probabilities, film_ids, strict=True):
+        live = _live_channels(array)
+        most = len(live) if max_channels is None else min(int(max_channels), len(live))
+        order = live
+        if most < len(live) or tolerance is not None:
+            order = draw_order(channel_energy(array), seed, film_id)[:most] if len(live) else live
+        baseline = float(score(answers[None])[0])
+        drawings.append(_Drawing(array, order, len(live), score, baseline, weighting, tolerance, rectify))
     if plan:
-        plan(len(pairs))
-    ends = np.cumsum([len(w) for w in wanted])
-    answers, done, finished = np.zeros((len(pairs), probabilities.shape[1]), np.float32), 0, 0
-    while finished < len(arrays):
-        while done < ends[finished]:
-            pack = pairs[done : done + forward.pack_size]
-            answers[done : done + len(pack)] = forward.outputs(films, masks, pack)
-            done += len(pack)
+        plan(sum(len(drawing.asked) for drawing in drawings))
+    for first, drawing in enumerate(drawings):
+        while not drawing.finished:
+            pairs = _next_pack(drawings[first:], first, forward.pack_size)
+            answers = forward.outputs(films, masks, pairs)
+            for film in np.unique(pairs[:, 0]):
+                spared = drawings[film].answered(answers[pairs[:, 0] == film])
+                if plan and spared:
+                    plan(-spared)
             if report:
-                report(len(pack))
-        weights = scores[finished](answers[ends[finished] - len(wanted[finished]) : ends[finished]])
-        baseline = float(scores[finished](probabilities[finished : finished + 1])[0])
-        yield _film_map(
-            arrays[finished], chosen[finished], np.asarray(weights, np.float64), len(live[finished]), baseline,
-            weighting, rectify,
-        )  # fmt: skip
-        finished += 1
+                report(len(pairs))
+        yield drawing.film_map()
+
+
+class _Drawing:
+    """One film on its way: the channels it asks for, in order, and their weights as they come in."""
+
+    def __init__(
+        self,
+        features: np.ndarray,
+        order: np.ndarray,
+        n_live: int,
+        score: Score,
+        baseline: float,
+        weighting: str,
+        tolerance: float | None,
+        rectify: Rectify,
+    ) -> None:
+        self._features, self._order, self._n_live = features, order, n_live
+        self._score, self._baseline = score, baseline
+        self._tolerance, self._rectify = tolerance, rectify
+        self._softmax = weighting == "softmax"
+        self.asked = np.append(order, features.shape[-1]) if self._softmax and len(order) else order
+        self._weights = np.zeros(len(self.asked))
+        self._done, self._goal = 0, next_look(0, len(self.asked), tolerance)
+
+    @property
+    def finished(self) -> bool:
+        return self._done == self._goal
+
+    @property
+    def waiting(self) -> np.ndarray:
+        """Channels whose forward is to be run before the next decision."""
+        return self.asked[self._done : self._goal]
+
+    def answered(self, answers: np.ndarray) -> int:
+        """Take in the answers to the first of the waiting channels; returns the forwards that are no longer needed."""
+        part = slice(self._done, self._done + len(answers))
+        self._weights[part] = self._score(answers)
+        self._done = part.stop
+        if self._done < self._goal or self._done == len(self.asked):
+            return 0
+        found = self.film_map()
+        if relative_half_width(found.values, found.half_width) <= self._tolerance:
+            return len(self.asked) - self._done
+        self._goal = next_look(self._done, len(self.asked), self._tolerance)
+        return 0
+
+    def film_map(self) -> FilmMap:
+        """The map from the weights that are in."""
+        features = self._features.astype(np.float64)
+        half_width = np.zeros(features.shape[:2])
+        if not np.isfinite(features).all():
+            return FilmMap(np.full(half_width.shape, np.nan, np.float32), 0, 0, float("nan"), half_width, False)
+        drawn = self._order[: self._done]
+        weights = self._weights[: self._done]
+        if self._softmax and len(drawn):
+            weights = _softmax_weights(weights[:-1] - weights[-1], features.shape[-1])
+        if len(drawn) == self._n_live:
+            # in the order of the channels, so that a draw of all of them is the exact map to the last bit
+            drawn, weights = np.sort(drawn), weights[np.argsort(drawn)]
+            total = told = features[..., drawn] @ weights
+            energy = channel_energy(features)[drawn]
+        else:
+            of_all = channel_energy(features)
+            total, half_width = sampled_sum(features, drawn, weights, of_all, self._baseline)
+            # p_c(x) far from weights that are all the same is noise in the estimate, not something the weights tell
+            told = sampled_sum(features, drawn, weights, of_all, weights[0])[0] if len(drawn) > 1 else total
+            # the draw already favours energy
+            energy = np.ones(len(drawn))
+        values = np.asarray(self._rectify(total), np.float32)
+        return FilmMap(
+            values=values,
+            n_live=self._n_live,
+            channels_used=len(drawn),
+            weight_variation=_variation(weights, energy),
+            half_width=half_width.astype(np.float32),
+            uninformative=bool(values.any())
+            and _is_plain_sum(self._rectify(told), self._rectify(features.sum(axis=-1))),
+        )
+
+
+def _next_pack(drawings: Sequence[_Drawing], first: int, size: int) -> np.ndarray:
+    """(film, channel) pairs of the next forward, int32 ``[m, 2]``, from drawings whose films count from `first`."""
+    parts, room = [], size
+    for film, drawing in enumerate(drawings, first):
+        channels = drawing.waiting[:room]
+        parts.append(np.stack([np.full(len(channels), film), channels], -1))
+        room -= len(channels)
+        if not room:
+            break
+    return np.concatenate(parts).astype(np.int32)
 
 
 def _live_channels(features: np.ndarray) -> np.ndarray:
@@ -189,46 +263,9 @@ def _live_channels(features: np.ndarray) -> np.ndarray:
     return np.flatnonzero(live)
 
 
-def _drawn(features: np.ndarray, live: np.ndarray, seed: int, film_id: str, max_channels: int | None) -> np.ndarray:
-    if max_channels is None or max_channels >= len(live):
-        return live
-    return draw_order(channel_energy(features), seed, film_id)[: int(max_channels)]
-
-
-def _film_map(
-    features: np.ndarray,
-    channels: np.ndarray,
-    weights: np.ndarray,
-    n_live: int,
-    baseline: float,
-    weighting: str,
-    rectify: Callable[[np.ndarray], np.ndarray],
-) -> FilmMap:
-    features = features.astype(np.float64)
-    half_width = np.zeros(features.shape[:2], np.float32)
-    if not np.isfinite(features).all():
-        return FilmMap(np.full(features.shape[:2], np.nan, np.float32), 0, 0, float("nan"), half_width, False)
-    if weighting == "softmax" and len(channels):
-        weights = _softmax_weights(weights[:-1] - weights[-1], features.shape[-1])
-    if len(channels) == n_live:
-        total = features[..., channels] @ weights
-        energy = channel_energy(features)[channels]
-    else:
-        total, half_width = sampled_sum(features, channels, weights, channel_energy(features), baseline)
-        # the draw already favours energy
-        energy = np.ones(len(channels))
-    values = np.asarray(rectify(total), np.float32)
-    plain = np.asarray(rectify(features.sum(axis=-1)), np.float32)
-    # an all-zero map is a failure of its own, not a plain sum
-    difference = np.abs(min_max(values[None]) - min_max(plain[None])).max() if values.any() else np.inf
-    return FilmMap(
-        values=values,
-        n_live=n_live,
-        channels_used=len(channels),
-        weight_variation=_variation(weights, energy),
-        half_width=half_width.astype(np.float32),
-        uninformative=bool(difference < UNINFORMATIVE),
-    )
+def _is_plain_sum(told: np.ndarray, plain: np.ndarray) -> bool:
+    """Whether what the weights tell is nothing but Σ A_k."""
+    return bool(np.abs(min_max(told[None]) - min_max(plain[None])).max() < UNINFORMATIVE)
 
 
 def _softmax_weights(gains: np.ndarray, count: int) -> np.ndarray:
@@ -244,3 +281,7 @@ def _variation(weights: np.ndarray, energy: np.ndarray) -> float:
     mean = np.average(weights, weights=energy)
     deviation = np.sqrt(np.average((weights - mean) ** 2, weights=energy))
     return float(deviation / mean) if mean > 0 else float("nan")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)

@@ -2,7 +2,7 @@
 
 Takes its `Score` objects, layers and call arguments; what is computed is ours, see `methods` and `scorecam`. Any Keras
 model works (nested, Sequential, subclassed) and is never cloned or changed for a softmax: the logits are found in
-the graph.
+the graph. docs/tf-keras-vis.md says what differs.
 """
 
 from __future__ import annotations
@@ -17,32 +17,49 @@ import tensorflow as tf
 from tf_keras_vis import ModelVisualization
 from tf_keras_vis.utils import listify
 from tf_keras_vis.utils.model_modifiers import ReplaceToLinear
-from tf_keras_vis.utils.scores import BinaryScore, CategoricalScore
 
-from cxrkeras.cams.engine import Explainer
-from cxrkeras.errors import DataError, LayerError, MethodError, TargetError
+from cxrkeras.cams.arguments import class_targets, model_inputs, names_class, on_probabilities, score_functions
+from cxrkeras.cams.batches import film_batch
+from cxrkeras.cams.inputs import kinds
+from cxrkeras.cams.kept import KeptExplainers
+from cxrkeras.cams.seeking import PeerLayer
+from cxrkeras.errors import LayerError, MethodError
 from cxrkeras.maps import degenerate, min_max, resize
 
 BATCH_SIZE = 16
 
 Modifier = Callable[[tf.Tensor], tf.Tensor]
+Maps = np.ndarray | list[np.ndarray | None]
+
+# output activations whose logits are found in the graph
+_FOUND = (
+    keras.activations.linear,
+    keras.activations.softmax,
+    keras.activations.sigmoid,
+    keras.activations.log_softmax,
+)
 
 
 class _Visualization(ModelVisualization):
     """What all engines share; `method` is the registry name.
 
     Args:
-        model: any Keras model with one input and one output ``[n, units]``.
-        model_modifier: as in tf-keras-vis. `ReplaceToLinear` is left out: the logits are used anyway.
+        model: any Keras model.
+        model_modifier: as in tf-keras-vis. `ReplaceToLinear` is left out where the output is a softmax, a sigmoid or
+            linear already: the logits are used anyway.
         clone: whether other modifiers work on a clone.
     """
 
     method: ClassVar[str]
+    # the modifiers that the method's definition has anyway
+    by_definition: ClassVar[dict[str, Modifier | None]] = {"gradient_modifier": None, "rectify": tf.nn.relu}
 
     def __init__(self, model: keras.Model, model_modifier: Any = None, clone: bool = True) -> None:
-        modifiers = [m for m in listify(model_modifier) if not isinstance(m, ReplaceToLinear)]
-        super().__init__(model, modifiers, clone)
-        self._cached: tuple[tuple[Any, ...], Explainer] | None = None
+        modifiers = listify(model_modifier)
+        super().__init__(model, [m for m in modifiers if not isinstance(m, ReplaceToLinear)], clone)
+        if clone and any(isinstance(m, ReplaceToLinear) for m in modifiers) and _hides_its_logits(self.model):
+            super().__init__(self.model, ReplaceToLinear(), clone)
+        self._kept = KeptExplainers(self.model, self.method)
 
     def __call__(
         self,
@@ -56,99 +73,82 @@ class _Visualization(ModelVisualization):
         expand_cam: bool = True,
         normalize_cam: bool = True,
         unconnected_gradients: tf.UnconnectedGradients = tf.UnconnectedGradients.NONE,
-    ) -> np.ndarray | list[np.ndarray]:
+    ) -> Maps:
         """Explain images.
 
         Args:
-            score: `CategoricalScore`, `BinaryScore`, a class index or one per image, or a function of the logits.
-            seed_input: images ``[n, H, W, C]``, one image ``[H, W, C]``, or a list of one of them.
-            penultimate_layer: layer, name or index; None (or −1) for the tensor that enters the last global pooling.
-                For MSGradCAMPlusPlus a sequence of names, finest first.
-            seek_penultimate_conv_layer: whether a layer without a grid means the head's input; else an error.
+            score: a Score object or a function of the logits, for all images at once; a list of one per model output.
+            seed_input: images ``[n, H, W, C]``, one image ``[H, W, C]``, or a list of one array per model input.
+            penultimate_layer: index, name or layer, as in tf-keras-vis; also a role, see `layers`. None for the tensor
+                that enters the last global pooling. MSGradCAMPlusPlus takes a sequence of them, finest first.
+            seek_penultimate_conv_layer: whether to go back from a given layer to the last convolution.
             gradient_modifier: applied to the gradients.
             activation_modifier: what ends the method; None for nothing.
-            training: has to be False.
+            training: run the model in training mode; its weights and statistics stay as they are.
             expand_cam: resize the maps to the images, bilinearly with half-pixel centres.
             normalize_cam: scale each map to 0..1.
-            unconnected_gradients: accepted; a layer that the scores do not depend on is always an error.
+            unconnected_gradients: `ZERO` for zero maps at a layer that the scores do not depend on; else an error.
 
         Returns:
-            float32 ``[n, H, W]``, or ``[n, h, w]`` without `expand_cam`; a list of one if `seed_input` was a list.
+            float32 ``[n, H, W]``; for several inputs, or if `seed_input` was a list, a list of one per input, None for
+            an input without a grid. Without `expand_cam` always one array ``[n, h, w]``.
 
         Raises:
             TargetError: the scores do not fit the images or the model.
-            LayerError: a layer that cannot carry a map.
-            MethodError: `training=True`.
+            DataError: the inputs do not fit the model.
+            LayerError: a layer that cannot carry a map, or that the scores do not depend on.
         """
-        del unconnected_gradients
         return self._maps(
             score,
             seed_input,
-            penultimate_layer,
-            seek_penultimate_conv_layer,
-            training,
+            self._layers(penultimate_layer, seek_penultimate_conv_layer),
+            {"gradient_modifier": gradient_modifier, "rectify": activation_modifier},
             expand_cam,
             normalize_cam,
-            gradient_modifier=gradient_modifier,
-            activation_modifier=activation_modifier,
+            training=bool(training),
+            unconnected_gradients=unconnected_gradients,
         )
 
     def _maps(
         self,
         score: Any,
         seed_input: Any,
-        layer: Any,
-        seek: bool,
-        training: bool,
+        layers: dict[str, Any],
+        modifiers: dict[str, Modifier | None],
         expand_cam: bool,
         normalize_cam: bool,
-        *,
-        gradient_modifier: Modifier | None = None,
-        activation_modifier: Modifier | None = tf.nn.relu,
         **settings: Any,
-    ) -> np.ndarray | list[np.ndarray]:
-        if training:
-            raise MethodError("maps are made in inference mode. Expected training=False; received training=True.")
-        images = _images(seed_input)
-        score, function = _score_function(score)
-        settings.update(
-            self._layers(layer, seek),
-            batch_size=len(images) if function else min(len(images), BATCH_SIZE),
-            score=function,
-            gradient_modifier=gradient_modifier,
-            rectify=None if activation_modifier is tf.nn.relu else activation_modifier or tf.identity,
-        )
-        explainer = self._explainer(settings)
-        explainer.prepare(images.shape[1:])
-        targets = np.zeros(len(images), int) if function else _targets(score, len(images), explainer.units)
-        maps = explainer.explain(images, targets)[self.method].values
+    ) -> Maps:
+        scores = score_functions(self.model, score)
+        inputs = film_batch(model_inputs(self.model, seed_input)).inputs
+        count, named = len(inputs[0]), names_class(self.model, scores)
+        settings.update(layers, batch_size=min(count, BATCH_SIZE) if named else count)
+        given = {name: one for name, one in modifiers.items() if one is not self.by_definition[name]}
+        explainer = self._kept.explainer(settings, () if named else [self._scored(one) for one in scores], given)
+        explainer.prepare(*zip(*kinds(inputs), strict=True))
+        self._check_channels(settings, explainer.channels)
+        targets = class_targets(scores[0], count, explainer.units) if named else None
+        maps = explainer.explain(inputs, targets)[self.method].values
         blank = int(degenerate(maps).sum())
         if blank:
             warnings.warn(f"{blank} of {len(maps)} {self.method} maps are constant or not finite.", stacklevel=3)
-        maps = resize(maps, images.shape[1:3]) if expand_cam else maps
-        maps = min_max(maps) if normalize_cam else maps
-        return [maps] if isinstance(seed_input, list) else maps
+        finished = min_max if normalize_cam else np.asarray
+        if not expand_cam:
+            return finished(maps)
+        expanded = [finished(resize(maps, one.shape[1:3])) if one.ndim == 4 else None for one in inputs]
+        return expanded if len(inputs) > 1 or isinstance(seed_input, list) else expanded[0]
 
-    def _explainer(self, settings: dict[str, Any]) -> Explainer:
-        key = tuple(sorted(settings.items()))
-        if self._cached is None or self._cached[0] != key:
-            self._cached = key, Explainer(self.model, self.method, **settings)
-        return self._cached[1]
+    def _scored(self, score: Callable[[tf.Tensor], Any]) -> Callable[[tf.Tensor], Any]:
+        """The score as this method evaluates it."""
+        return score
+
+    def _check_channels(self, settings: dict[str, Any], channels: int | None) -> None:
+        most = settings.get("max_channels")
+        if most is not None and channels is not None and most > channels:
+            raise MethodError(f"max_N has to be 1 to {channels}, the channels of the layer; received {most}.")
 
     def _layers(self, layer: Any, seek: bool) -> dict[str, Any]:
-        if layer is None or (isinstance(layer, int) and layer == -1):
-            return {"layer": "head_input"}
-        if isinstance(layer, int):
-            if not -len(self.model.layers) <= layer < len(self.model.layers):
-                raise LayerError(
-                    f"layer {layer} is not in {self.model.name}. Expected an index under {len(self.model.layers)}, "
-                    "a name or a layer."
-                )
-            layer = self.model.layers[layer]
-        if isinstance(layer, keras.layers.Layer):
-            gridless = len(getattr(layer.output, "shape", (0,) * 4)) != 4 if hasattr(layer, "output") else False
-            return {"layer": "head_input" if seek and gridless else layer.name}
-        return {"layer": str(layer)}
+        return {"layer": "head_input" if layer is None else PeerLayer(self.model, layer, bool(seek))}
 
 
 class GradCAM(_Visualization):
@@ -172,13 +172,41 @@ class GradCAMPlusPlus(_Visualization):
 
 
 class LayerCAM(_Visualization):
-    """LayerCAM (Jiang et al. 2021).
+    """LayerCAM (Jiang et al. 2021); its gradients pass a ReLU, which `gradient_modifier` replaces.
 
     Example:
         >>> heat = LayerCAM(model)(CategoricalScore([0, 1]), images, penultimate_layer="relu")  # doctest: +SKIP
     """
 
     method = "layercam"
+    by_definition = {**_Visualization.by_definition, "gradient_modifier": tf.nn.relu}  # noqa: RUF012
+
+    def __call__(
+        self,
+        score: Any,
+        seed_input: Any,
+        penultimate_layer: Any = None,
+        seek_penultimate_conv_layer: bool = True,
+        gradient_modifier: Modifier | None = tf.nn.relu,
+        activation_modifier: Modifier | None = tf.nn.relu,
+        training: bool = False,
+        expand_cam: bool = True,
+        normalize_cam: bool = True,
+        unconnected_gradients: tf.UnconnectedGradients = tf.UnconnectedGradients.NONE,
+    ) -> Maps:
+        """Explain images; arguments as for the other engines, and a `gradient_modifier` of None for no ReLU."""
+        return super().__call__(
+            score,
+            seed_input,
+            penultimate_layer,
+            seek_penultimate_conv_layer,
+            gradient_modifier,
+            activation_modifier,
+            training,
+            expand_cam,
+            normalize_cam,
+            unconnected_gradients,
+        )
 
 
 class EigenCAM(_Visualization):
@@ -205,10 +233,10 @@ class MSGradCAMPlusPlus(_Visualization):
             return {}
         if isinstance(layer, str) or not isinstance(layer, Sequence):
             raise LayerError(
-                f"{type(self).__name__} reads several layers. Expected a sequence of names, finest first, or None; "
+                f"{type(self).__name__} reads several layers. Expected a sequence of them, finest first, or None; "
                 f"received {layer!r}."
             )
-        return {"multiscale_layers": tuple(str(getattr(one, "name", one)) for one in layer)}
+        return {"multiscale_layers": tuple(PeerLayer(self.model, one, seek=False) for one in layer)}
 
 
 class ScoreCAM(_Visualization):
@@ -232,63 +260,48 @@ class ScoreCAM(_Visualization):
         training: bool = False,
         expand_cam: bool = True,
         normalize_cam: bool = True,
-    ) -> np.ndarray | list[np.ndarray]:
+    ) -> Maps:
         """Explain images; arguments as for the other engines, and:
 
         Args:
             score: evaluated on probabilities.
-            seed_input: images ``[n, H, W, C]``, one image ``[H, W, C]``, or a list of one of them.
-            penultimate_layer: layer, name or index; None for the tensor that enters the last global pooling.
-            seek_penultimate_conv_layer: whether a layer without a grid means the head's input; else an error.
+            seed_input: images ``[n, H, W, C]``, one image ``[H, W, C]``, or a list of one array per model input. Every
+                input with a grid is masked, the others are passed on as they are.
+            penultimate_layer: index, name or layer; None for the tensor that enters the last global pooling.
+            seek_penultimate_conv_layer: whether to go back from a given layer to the last convolution.
             activation_modifier: what ends the method; None for nothing.
             batch_size: masked images per forward; it does not change the maps.
             max_N: draw this many channels and estimate the rest without bias; None or 0 for the exact map.
-            training: has to be False.
+            training: read the features in training mode; masked images are always seen in inference mode.
             expand_cam: resize the maps to the images.
             normalize_cam: scale each map to 0..1.
+
+        Raises:
+            TargetError, DataError, LayerError: as the other engines.
+            MethodError: `max_N` is more than the layer's channels.
         """
         return self._maps(
             score,
             seed_input,
-            penultimate_layer,
-            seek_penultimate_conv_layer,
-            training,
+            self._layers(penultimate_layer, seek_penultimate_conv_layer),
+            {"rectify": activation_modifier},
             expand_cam,
             normalize_cam,
-            activation_modifier=activation_modifier,
+            training=bool(training),
             pack_size=batch_size,
-            max_channels=max_N if max_N and max_N > 0 else None,
+            max_channels=max_N if max_N is not None and max_N > 0 else None,
         )
 
-
-def _images(seed_input: Any) -> np.ndarray:
-    images = seed_input
-    if isinstance(seed_input, list):
-        if len(seed_input) != 1:
-            raise DataError(f"expected the images of one model input; received a list of {len(seed_input)}.")
-        images = seed_input[0]
-    images = np.asarray(images, np.float32)
-    return images[None] if images.ndim == 3 else images
+    def _scored(self, score: Callable[[tf.Tensor], Any]) -> Callable[[tf.Tensor], Any]:
+        return on_probabilities(score)
 
 
-def _score_function(score: Any) -> tuple[Any, Callable[[tf.Tensor], Any] | None]:
-    """Split scores that name a class from functions that have to be traced."""
-    if isinstance(score, list | tuple) and any(callable(one) for one in score):
-        if len(score) != 1:
-            raise TargetError(f"expected one score for the model's one output; received {len(score)}.")
-        score = score[0]
-    names_class = type(score) in (CategoricalScore, BinaryScore) or not callable(score)
-    return score, None if names_class else score
+# the spellings of tf-keras-vis
+Gradcam, GradcamPlusPlus, Layercam, Scorecam = GradCAM, GradCAMPlusPlus, LayerCAM, ScoreCAM
 
 
-def _targets(score: Any, count: int, units: int) -> np.ndarray:
-    if isinstance(score, BinaryScore):
-        if units != 1:
-            raise TargetError(f"BinaryScore needs a model with one output unit; received one with {units}.")
-        targets = [int(value) for value in score.target_values]
-    elif isinstance(score, CategoricalScore):
-        # its index counts output units; the one unit of a binary head stands for class 1
-        targets = [index + 1 for index in score.indices] if units == 1 else list(score.indices)
-    else:
-        targets = list(np.atleast_1d(score))
-    return np.asarray(targets * count if len(targets) == 1 else targets)
+def _hides_its_logits(model: keras.Model) -> bool:
+    """Whether an output layer ends in an activation whose input is not found in the graph."""
+    ends = getattr(model, "output_names", None) or []
+    activations = [getattr(layer, "activation", None) for layer in model.layers if layer.name in ends]
+    return any(activation not in (None, *_FOUND) for activation in activations)

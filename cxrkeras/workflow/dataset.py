@@ -68,7 +68,7 @@ def film_set(
     frame: pd.DataFrame,
     root: Path,
     classes: Sequence[str],
-    image_size: int,
+    image_size: int | tuple[int, int],
     settings: DataSettings,
 ) -> FilmSet:
     """Every row of a manifest frame as one film set; split it with `FilmSet.take`.
@@ -77,14 +77,15 @@ def film_set(
         frame: `path, sha256` and, where known, `label`.
         root: folder the paths are relative to.
         classes: class names; a label among none of them becomes −1.
-        image_size: side in pixels.
+        image_size: side, or ``(H, W)``, in pixels.
         settings: how pixels are read.
     """
     files = [root / path for path in frame["path"]]
     number = {name: index for index, name in enumerate(classes)}
     labels = frame["label"] if "label" in frame else pd.Series([""] * len(frame))
+    size = image_size if isinstance(image_size, tuple) else (image_size, image_size)
     return FilmSet(
-        store=FilmStore(files, (image_size, image_size), resize=settings.resize, bits=settings.bits),
+        store=FilmStore(files, size, resize=settings.resize, bits=settings.bits),
         indices=np.arange(len(frame)),
         labels=np.array([number.get(label, -1) for label in labels], np.int64),
         ids=frame["path"].to_numpy(str),

@@ -11,8 +11,9 @@ from cxrkeras.events import SILENT, Reporter
 from cxrkeras.render.figures import Tile, summary_figure
 from cxrkeras.run import Run, fresh_name, resolve_path
 from cxrkeras.store import atomic_path
-from cxrkeras.workflow.evidence import ensure, map_options
+from cxrkeras.workflow.evidence import ensure
 from cxrkeras.workflow.explain import explain_selection
+from cxrkeras.workflow.map_options import map_options
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.runs import stored_auc
 from cxrkeras.workflow.score import score_selection

@@ -8,80 +8,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from cxrkeras.cams.engine import Explainer
-from cxrkeras.cams.registry import (
-    FORWARD,
-    MAPS_VERSION,
-    METHODS,
-    MULTISCALE,
-    method_names,
-    method_options,
-    scorecam_forwards,
-)
+from cxrkeras.cams.registry import FORWARD, METHODS, method_names, scorecam_forwards
+from cxrkeras.cams.replay import ENGINE as PEER
+from cxrkeras.cams.replay import SCORECAM, PeerExplainer, peer_methods
 from cxrkeras.cams.results import Explanation
 from cxrkeras.data.filmset import FilmSet
-from cxrkeras.data.images import PIXELS_VERSION
 from cxrkeras.data.pipeline import film_batches
-from cxrkeras.errors import MethodError, TargetError, unknown
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.maps import Maps, concatenate
-from cxrkeras.store import one_at_a_time
+from cxrkeras.store import key8, one_at_a_time
 from cxrkeras.tables import load_maps, save_maps
+from cxrkeras.workflow.map_options import MapOptions, check_options, layers_of, map_parameters
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.selection import Selection
 
 AFFORDABLE_FORWARDS = 20_000
 BATCH = 16
-# masked films a ScoreCAM forward: measured, 32 and more reach the bare forward's best throughput on a CPU
-PACK = 32
 _SAVE_SECONDS = 30.0
-
-
-@dataclass(frozen=True)
-class MapOptions:
-    """How maps are made.
-
-    Attributes:
-        target: `label`, `predicted` or a class name.
-        layer: layer name or role.
-        engine: whose implementation.
-        max_channels: ScoreCAM channels to sample; None is exact.
-        seed: draws the sampled channels.
-    """
-
-    target: str = "label"
-    layer: str = "head_input"
-    engine: str = "cxrkeras"
-    max_channels: int | None = None
-    seed: int = 0
-
-
-def map_options(
-    opened: OpenRun,
-    selection: Selection,
-    *,
-    target: str | None = None,
-    layer: str = "head_input",
-    engine: str = "cxrkeras",
-    max_channels: int | None = None,
-) -> MapOptions:
-    """Options with the target filled in: the label where every film has one, else the predicted class.
-
-    Raises:
-        TargetError: no such class, or `label` for films without one.
-    """
-    if target is None:
-        target = "label" if selection.labelled else "predicted"
-    if target == "label" and not selection.labelled:
-        raise TargetError("target 'label' needs a label for every film. Use --target predicted, or a class name.")
-    if target not in ("label", "predicted", *opened.classes):
-        raise unknown("target", target, ("label", "predicted", *opened.classes), TargetError)
-    return MapOptions(target, layer, engine, max_channels, opened.config.training.seed)
 
 
 def chosen_methods(
@@ -100,17 +48,28 @@ def chosen_methods(
     Raises:
         MethodError: an unknown name.
     """
+    named = peer_methods if options.engine == PEER else method_names
     if spec is not None:
-        return list(method_names(spec))
-    names = []
-    for name in method_names("all"):
+        return list(named(spec))
+    names, joining = [], len(options.layers) > 1
+    for name in named("all"):
+        if joining and METHODS[name].fuse is None:
+            continue
         if METHODS[name].kind == FORWARD:
             forwards = missing_forwards(opened, epoch, selection, options)
             if forwards > AFFORDABLE_FORWARDS:
-                reporter.notice(f"{name} is left out: it needs about {forwards:,} forwards. --method all takes it in.")
+                reporter.notice(
+                    f"{_whose(name, options)} is left out: it needs about {forwards:,} forwards. "
+                    "--method all takes it in."
+                )
                 continue
         names.append(name)
     return names
+
+
+def _whose(names: str, options: MapOptions) -> str:
+    """Methods as told to the user; those of another engine say so."""
+    return f"{names} of {PEER}" if options.engine == PEER else names
 
 
 def missing_forwards(opened: OpenRun, epoch: int, selection: Selection, options: MapOptions) -> int:
@@ -121,14 +80,15 @@ def missing_forwards(opened: OpenRun, epoch: int, selection: Selection, options:
 
 def _forwards(opened: OpenRun, n_films: int, options: MapOptions) -> int:
     model = opened.classifier.model
-    layer = opened.classifier.backbone.layer(options.layer)
+    (layer,) = layers_of(opened, "scorecam", options)
     if layer in {known.name for known in model.layers}:
         channels = int(model.get_layer(layer).output.shape[-1])
     else:
         explainer = _explainer(opened, ("scorecam",), options)
-        explainer.prepare(model.input_shape[1:])
+        size = opened.classifier.image_size
+        explainer.prepare((*(size if isinstance(size, tuple) else (size, size)), 3))
         channels = explainer.channels
-    return scorecam_forwards(n_films, channels, options.max_channels)
+    return scorecam_forwards(n_films, channels, options.given.get("max_channels"))
 
 
 def ensure(
@@ -158,45 +118,16 @@ def ensure(
         MethodError: an option that a method does not take.
     """
     methods = list(method_names(methods))
-    if options.max_channels is not None and "scorecam" not in methods:
-        raise MethodError("--max-channels caps ScoreCAM's channels, but scorecam is not among the methods.")
-    together: dict[tuple[int, ...], list[str]] = {}
+    check_options(methods, options)
+    together: dict[tuple[Any, ...], list[str]] = {}
     for name in methods:
         missing = _missing(opened, epoch, selection, name, options)
         if len(missing):
-            alone = (-1,) if METHODS[name].kind == FORWARD else ()
-            together.setdefault((*alone, *missing.tolist()), []).append(name)
-    for key, names in together.items():
-        rows = np.array([row for row in key if row >= 0])
-        _compute(opened, epoch, selection, names, rows, options, reporter)
+            alone = "" if METHODS[name].in_the_forward else name
+            together.setdefault((alone, *missing.tolist()), []).append(name)
+    for (_, *rows), names in together.items():
+        _compute(opened, epoch, selection, names, np.array(rows), options, reporter)
     return {name: _complete(opened, epoch, selection, name, options) for name in methods}
-
-
-def map_parameters(opened: OpenRun, epoch: int, method: str, options: MapOptions) -> dict[str, Any]:
-    """Everything that changes a map of this method at this checkpoint, as plain JSON values."""
-    settings = opened.config.data
-    parameters: dict[str, Any] = {
-        "engine": options.engine,
-        "target": options.target,
-        "on": "logit" if METHODS[method].needs_gradient else None,
-        "layers": _layers(opened, method, options),
-        "checkpoint": opened.checkpoint_hash(epoch),
-        "versions": [MAPS_VERSION, PIXELS_VERSION],
-        "image_size": opened.classifier.image_size,
-        "resize": settings.resize,
-        "bits": settings.bits,
-        **{name: value for name, value in method_options([method], {})[method].items() if value is not None},
-    }
-    if METHODS[method].kind == FORWARD:
-        parameters["mask_space"] = "input"
-        if options.max_channels is not None:
-            parameters |= {"max_channels": options.max_channels, "seed": options.seed}
-    return {name: value for name, value in parameters.items() if value is not None}
-
-
-def _layers(opened: OpenRun, method: str, options: MapOptions) -> list[str]:
-    row = opened.classifier.backbone
-    return list(row.multiscale) if METHODS[method].kind == MULTISCALE else [row.layer(options.layer)]
 
 
 def _missing(opened: OpenRun, epoch: int, selection: Selection, method: str, options: MapOptions) -> np.ndarray:
@@ -238,12 +169,13 @@ def _compute(
     films = selection.films.take(rows)
     targets = _fixed_targets(opened, selection, options)
     targets = None if targets is None else targets[rows]
-    if "scorecam" in methods:
-        forwards = _forwards(opened, len(films), options)
-        reporter.notice(f"scorecam, epoch {epoch}: {len(films)} films, about {forwards:,} forwards.")
+    for name in methods:
+        if METHODS[name].kind == FORWARD:
+            forwards = _forwards(opened, len(films), options)
+            reporter.notice(f"{_whose(name, options)}, epoch {epoch}: {len(films)} films, about {forwards:,} forwards.")
     unsaved: list[Explanation] = []
     first, saved_at = 0, time.monotonic()
-    label = f"explain epoch {epoch}: {', '.join(methods)}"
+    label = f"explain epoch {epoch}: {_whose(', '.join(methods), options)}"
     try:
         with reporter.task(label, len(films)) as advance:
             stream = explainer.explain_batches(_batches(films, targets), n_films=len(films))
@@ -259,21 +191,41 @@ def _compute(
             _save(opened, epoch, selection, methods, films, first, unsaved, options)
 
 
-def _explainer(opened: OpenRun, methods: tuple[str, ...], options: MapOptions) -> Explainer:
-    row = opened.classifier.backbone
-    capped = {"max_channels": options.max_channels} if "scorecam" in methods else {}
+def _explainer(opened: OpenRun, methods: tuple[str, ...], options: MapOptions) -> Explainer | PeerExplainer:
+    if options.engine == PEER:
+        return _peer(opened, methods, options)
+    given = {key: value for key, value in options.given.items() if any(key in METHODS[m].defaults for m in methods)}
+    layers = {name: layers_of(opened, name, options) for name in methods}
+    single = {found[0] for found in layers.values() if len(found) == 1 and found[0] != "input"}
+    several = {
+        METHODS[name].layers_option or "multiscale_layers": found for name, found in layers.items() if len(found) > 1
+    }
+    settings = {
+        "layer": single.pop() if single else "head_input",
+        **several,
+        "on": options.on,
+        "seed": options.seed,
+        **({} if options.memory_budget is None else {"memory_budget": options.memory_budget}),
+        **given,
+    }
     return opened.explainer(
-        (methods, options.layer, options.max_channels, options.seed),
-        lambda: Explainer(
+        (methods, key8(settings)),
+        lambda: Explainer(opened.classifier.model, methods, batch_size=BATCH, classes=opened.classes, **settings),
+    )
+
+
+def _peer(opened: OpenRun, methods: tuple[str, ...], options: MapOptions) -> PeerExplainer:
+    (layer,) = layers_of(opened, methods[0], options)
+    channels = options.given.get("max_channels") if SCORECAM in methods else None
+    return opened.explainer(
+        (PEER, methods, layer, channels),
+        lambda: PeerExplainer(
             opened.classifier.model,
+            opened.classifier.logits,
             methods,
-            layer=row.layer(options.layer),
-            multiscale_layers=row.multiscale,
-            batch_size=BATCH,
-            pack_size=PACK,
-            seed=options.seed,
+            layer=layer,
+            max_channels=channels,
             classes=opened.classes,
-            **capped,
         ),
     )
 
@@ -322,7 +274,8 @@ def _save(
             if stored is not None:
                 # a film whose file or target changed is replaced, not doubled
                 stored = stored.subset(~np.isin(stored.images, fresh.images))
-            save_maps(file, fresh if stored is None or not len(stored) else concatenate([stored, fresh]))
+            joined = fresh if stored is None or not len(stored) else concatenate([stored, fresh])
+            save_maps(file, joined, half=METHODS[name].at_input)
     return last
 
 

@@ -11,12 +11,15 @@ from cxrkeras.events import SILENT, Reporter
 from cxrkeras.maps import Maps
 from cxrkeras.render.overlay import caption, contact_sheet, save_overlay
 from cxrkeras.store import atomic_path, check_writable, key8
-from cxrkeras.workflow.evidence import MapOptions, chosen_methods, ensure
+from cxrkeras.workflow.evidence import chosen_methods, ensure
+from cxrkeras.workflow.map_options import MapOptions
 from cxrkeras.workflow.opened import OpenRun
-from cxrkeras.workflow.predictions import ensure_predictions
+from cxrkeras.workflow.predictions import keep_predictions
 from cxrkeras.workflow.selection import Selection
 
 SHEET_FILMS = 48
+# share of Δz that integrated gradients may miss before it is said
+WIDE_GAP = 0.05
 LONGEST_NAME = 180  # bytes; file systems end at 255
 
 
@@ -34,7 +37,7 @@ def explain_selection(
 
     Args:
         opened: the run.
-        epoch: epoch of a stored checkpoint.
+        epoch: epoch of a stored checkpoint; 0 for a model that has none.
         selection: the films.
         methods: comma list, `all`, or None for what is affordable.
         options: how the maps are made.
@@ -48,12 +51,13 @@ def explain_selection(
     check_writable(selection.sink.path)
     names = chosen_methods(methods, opened, epoch, selection, options, reporter)
     all_maps = ensure(opened, epoch, selection, names, options, reporter)
-    ensure_predictions(opened, epoch, selection, reporter)
+    keep_predictions(opened, epoch, selection, all_maps[names[0]].probabilities)
     rows = []
     for name in names:
         maps = all_maps[name]
+        _warn_of_gaps(maps, reporter)
         folder = selection.sink.overlays_path(epoch, pictures_name(maps, selection, options))
-        written = _draw(folder, maps, selection, epoch, overlays, reporter)
+        written = _draw(folder, maps, selection, epoch or None, overlays, reporter)
         other = [status for status in maps.status if status not in ("ok", "degenerate")]
         rows.append(
             {
@@ -71,15 +75,26 @@ def explain_selection(
     return pd.DataFrame(rows)
 
 
+def _warn_of_gaps(maps: Maps, reporter: Reporter) -> None:
+    gaps = maps.extras.get("completeness_gap", np.zeros(0))
+    wide = int((gaps > WIDE_GAP).sum())
+    if wide:
+        reporter.notice(
+            f"{maps.method}: {wide} of {len(maps)} maps miss the difference they should add up to by more than "
+            f"{WIDE_GAP:.0%} (median {np.nanmedian(gaps):.1%}). Take more steps: --option ig_steps=800."
+        )
+
+
 def pictures_name(maps: Maps, selection: Selection, options: MapOptions) -> str:
     """Folder name of a method's pictures: the method, and whatever is not the default, so that none overwrites another.
 
-    Another target than the label, another split than `test`, and another layer or a capped ScoreCAM stand apart.
+    Another target than the label, another split than `test`, another engine, layer or option stand apart.
     """
     target = "" if options.target == "label" else f"@{options.target}"
     split = f"--{selection.split}" if selection.inside and selection.split != "test" else ""
-    default = options.layer == "head_input" and options.max_channels is None
-    return f"{maps.method}{target}{split}" + ("" if default else f"--{key8(maps.parameters)}")
+    engine = "" if options.engine == "cxrkeras" else f"--{options.engine}"
+    default = options.layer == "head_input" and options.on == "logit" and not options.given
+    return f"{maps.method}{target}{split}{engine}" + ("" if default else f"--{key8(maps.parameters)}")
 
 
 def spread_over_classes(labels: np.ndarray, n: int) -> np.ndarray:
@@ -91,7 +106,7 @@ def spread_over_classes(labels: np.ndarray, n: int) -> np.ndarray:
     return np.lexsort((labels, place))[:n]
 
 
-def _draw(folder: Path, maps: Maps, selection: Selection, epoch: int, n: int, reporter: Reporter) -> int:
+def _draw(folder: Path, maps: Maps, selection: Selection, epoch: int | None, n: int, reporter: Reporter) -> int:
     films = selection.films
     names = [maps.classes[target] for target in maps.targets]
     shown = maps.probabilities[np.arange(len(maps)), maps.targets]
@@ -117,9 +132,8 @@ def _draw(folder: Path, maps: Maps, selection: Selection, epoch: int, n: int, re
             advance(1)
         page = np.sort(spread_over_classes(films.labels, SHEET_FILMS))
         page = page[np.argsort(films.labels[page], kind="stable")]
-        title = (
-            f"{maps.method}, layer {maps.layer}, epoch {epoch}, {selection.split}: {len(page)} of {len(films)} films"
-        )
+        facts = [maps.method, f"layer {maps.layer}", *([f"epoch {epoch}"] if epoch else []), selection.split]
+        title = f"{', '.join(facts)}: {len(page)} of {len(films)} films"
         with atomic_path(folder / "contact_sheet.png") as partial:
             contact_sheet(
                 partial,

@@ -49,7 +49,20 @@ def configured_classifier(config: Config, classes: Sequence[str], preprocessing:
         keras.config.set_dtype_policy(before)
 
 
-class OpenRun:
+class ExplainerCache:
+    """Compiled explainers by key, built once; weights change under them without a new trace."""
+
+    def __init__(self) -> None:
+        self._explainers: dict[Hashable, Any] = {}
+
+    def explainer(self, key: Hashable, build: Callable[[], Any]) -> Any:
+        """The compiled explainer of a key."""
+        if key not in self._explainers:
+            self._explainers[key] = build()
+        return self._explainers[key]
+
+
+class OpenRun(ExplainerCache):
     """A run with its classifier and films at hand.
 
     Args:
@@ -57,12 +70,12 @@ class OpenRun:
     """
 
     def __init__(self, run: Run) -> None:
+        super().__init__()
         self.run = run
         self.config = run.config
         self.classes = run.classes
         self.loaded: tuple[int, str] | None = None
         self._hashes: dict[int, str] = {}
-        self._explainers: dict[Any, Any] = {}
 
     @cached_property
     def classifier(self) -> Classifier:
@@ -118,12 +131,6 @@ class OpenRun:
         if epoch not in self._hashes:
             self._hashes[epoch] = checked_hash(self.run, epoch, self.run.checkpoint_path(epoch))
         return self._hashes[epoch]
-
-    def explainer(self, key: Hashable, build: Callable[[], Any]) -> Any:
-        """The compiled explainer of a key, built once; weights change under it without a new trace."""
-        if key not in self._explainers:
-            self._explainers[key] = build()
-        return self._explainers[key]
 
 
 def checked_hash(run: Run, epoch: int, file: Path) -> str:

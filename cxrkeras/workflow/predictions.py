@@ -34,6 +34,16 @@ def ensure_predictions(
     return probabilities
 
 
+def keep_predictions(opened: OpenRun, epoch: int, selection: Selection, probabilities: np.ndarray) -> None:
+    """Store probabilities that came with the maps, unless the run has them: whole splits, and films from outside."""
+    if selection.inside and (
+        len(selection) < int((opened.frame["split"] == selection.split).sum())
+        or opened.run.predictions(epoch, selection.split) is not None
+    ):
+        return
+    selection.sink.write_predictions(epoch, selection.split, table_of(selection, probabilities, opened.classes))
+
+
 def table_of(selection: Selection, probabilities: np.ndarray, classes: tuple[str, ...]) -> pd.DataFrame:
     """Predictions in the run's schema; an unknown label is empty."""
     labels = selection.frame["label"] if "label" in selection.frame else [""] * len(selection)

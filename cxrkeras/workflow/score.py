@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from cxrkeras.consistency import c_score
+from cxrkeras.consistency.coincidence import Neighbour, nearest
 from cxrkeras.errors import DataError
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.store import check_writable, key8
-from cxrkeras.workflow.evidence import MapOptions, chosen_methods, ensure
+from cxrkeras.workflow.evidence import chosen_methods, ensure
+from cxrkeras.workflow.map_options import MapOptions
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.predictions import ensure_predictions
 from cxrkeras.workflow.score_table import every_status, long_table
@@ -54,9 +56,11 @@ def score_selection(
         names = chosen_methods(methods, opened, epoch, selection, options, reporter)
         all_maps = ensure(opened, epoch, selection, names, options, reporter)
         probabilities = ensure_predictions(opened, epoch, selection, reporter)
+        neighbours = nearest({name: maps.values for name, maps in all_maps.items()})
+        _say_what_coincides(neighbours, reporter)
         frames = []
         for name in names:
-            maps = all_maps[name]
+            maps, neighbour = all_maps[name], neighbours.get(name)
             result = c_score(
                 maps,
                 selection.films.labels,
@@ -75,14 +79,25 @@ def score_selection(
                     layer=maps.layer,
                     maps_key=key8(maps.parameters),
                     checkpoint=maps.parameters["checkpoint"][:12],
-                    max_channels="exact" if options.max_channels is None else str(options.max_channels),
+                    max_channels=options.cap,
                     films=films_key(selection),
+                    nearest_method=neighbour.method if neighbour else "",
+                    largest_difference=neighbour.difference if neighbour else float("nan"),
                 )
             )
         table = _ordered(pd.concat(frames, ignore_index=True))
         selection.sink.write_scores(epoch, table)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
+
+
+def _say_what_coincides(neighbours: Mapping[str, Neighbour], reporter: Reporter) -> None:
+    pairs = {tuple(sorted((name, near.method))): near.difference for name, near in neighbours.items() if near.same}
+    for (one, other), difference in pairs.items():
+        reporter.notice(
+            f"{one} and {other} coincide here: largest difference of any cell {difference:.3f}. "
+            "Read their scores as one piece of evidence, not two."
+        )
 
 
 def films_key(selection: Selection) -> str:

@@ -56,7 +56,8 @@ def printed_globals(table: pd.DataFrame, epoch: int) -> pd.DataFrame:
     """The global rows of one epoch: a row a method, and the grid its maps were made on."""
     rows = table[(table["epoch"] == epoch) & (table["level"] == "global")]
     wide = rows.pivot(index="method", columns="class", values="score").reset_index()
-    status = rows[rows["class"] == "macro"].set_index("method")[["native_grid", "status"]]
+    shown = ["native_grid", "nearest_method", "largest_difference", "status"]
+    status = rows[rows["class"] == "macro"].set_index("method")[[name for name in shown if name in rows]]
     wide = wide[["method", "macro", "micro", "min", "range"]].join(status, on="method")
     wide["grids_differ"] = "yes" if wide["native_grid"].nunique() > 1 else ""
     order = {name: i for i, name in enumerate(dict.fromkeys(rows["method"]))}

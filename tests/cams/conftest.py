@@ -1,4 +1,4 @@
-"""Small nets of every kind, built once: the same layers as flat, nested, Sequential and subclassed model."""
+"""Small nets of every kind, built once: the same layers as flat, nested, Sequential, subclassed model and more."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ LEVELS = ("fine", "middle", "top")
 
 
 class Subclassed(keras.Model):
-    def __init__(self, layers):
-        super().__init__(name="subclassed")
+    def __init__(self, layers, name="subclassed"):
+        super().__init__(name=name)
         self.parts = layers
 
     def call(self, inputs, training=None):
@@ -69,20 +69,77 @@ def targets():
     return np.array([0, 1, 2, 0, 1])
 
 
+def _family(trunk, head):
+    """Kind -> model; all are built from the same layers, so all are the same function."""
+
+    def outer(first, layers, name):
+        films = keras.Input((SIDE, SIDE, 3))
+        return keras.Model(films, _chain(first(films), layers), name=name)
+
+    # first, so that each layer's `output` is the flat model's
+    flat = _flat([*trunk, *head])
+    base = _flat(trunk, name="base")
+    body = outer(base, [], "body")
+    preparation = keras.Sequential([keras.Input((SIDE, SIDE, 3)), trunk[0]], name="preparation")
+
+    def prepared_twice(films):
+        return keras.layers.Average()([preparation(films), preparation(films)])
+
+    family = {
+        "flat": flat,
+        "nested": outer(base, head, "nested"),
+        "nested_twice": outer(body, head, "nested_twice"),
+        "sequential": keras.Sequential([keras.Input((SIDE, SIDE, 3)), *trunk, *head], name="sequential"),
+        "sequential_nested": keras.Sequential([keras.Input((SIDE, SIDE, 3)), base, *head], name="sequential_nested"),
+        "subclassed": Subclassed([*trunk, *head]),
+        "subclassed_nested": Subclassed([base, *head], name="subclassed_nested"),
+        "reused": outer(prepared_twice, [*trunk[1:], *head], "reused"),
+    }
+    for kind in ("subclassed", "subclassed_nested"):
+        family[kind](np.zeros((1, SIDE, SIDE, 3), np.float32))
+    return family
+
+
+def _recast(layers, policy):
+    """Copies of layers, with their weights, that compute in another dtype."""
+    copies = []
+    for layer in layers:
+        copy = type(layer).from_config({**layer.get_config(), "dtype": policy})
+        copy.build(layer.input.shape)
+        copy.set_weights(layer.get_weights())
+        copies.append(copy)
+    return copies
+
+
 @pytest.fixture(scope="session")
 def models():
     """Kind -> model; all share their layers, so all are the same function."""
     keras.utils.set_random_seed(11)
-    trunk, head = _trunk(), _head(CLASSES, "softmax", spread=8.0)
-    flat = _flat([*trunk, *head])
-    films = keras.Input((SIDE, SIDE, 3))
-    base_films = keras.Input((SIDE, SIDE, 3))
-    base = keras.Model(base_films, _chain(base_films, trunk), name="base")
-    nested = keras.Model(films, _chain(base(films), head), name="nested")
-    sequential = keras.Sequential([keras.Input((SIDE, SIDE, 3)), *trunk, *head], name="sequential")
-    subclassed = Subclassed([*trunk, *head])
-    subclassed(np.zeros((1, SIDE, SIDE, 3), np.float32))
-    return {"flat": flat, "nested": nested, "sequential": sequential, "subclassed": subclassed}
+    return _family(_trunk(), _head(CLASSES, "softmax", spread=8.0))
+
+
+@pytest.fixture(scope="session")
+def trunk(flat):
+    """The layers before the pooling."""
+    return [layer for layer in flat.layers[1:] if layer.name not in ("pooling", "scores")]
+
+
+@pytest.fixture(scope="session")
+def family(trunk):
+    """Every kind of model over the same trunk with the head layers given."""
+    return lambda head: _family(trunk, head)
+
+
+@pytest.fixture(scope="session")
+def mixed(trunk, flat):
+    """Every kind of model in another dtype policy, with the same weights and a softmax in float32."""
+
+    def build(policy):
+        pooling, scores = _recast([flat.get_layer("pooling"), flat.get_layer("scores")], policy)
+        scores.activation = keras.activations.linear
+        return _family(_recast(trunk, policy), [pooling, scores, keras.layers.Softmax(dtype="float32")])
+
+    return build
 
 
 @pytest.fixture(scope="session")
@@ -103,11 +160,10 @@ def head_weights(flat):
 
 
 @pytest.fixture(scope="session")
-def with_head(flat):
+def with_head(trunk):
     """Build the same trunk with another head; the head's weights are drawn from a fixed seed."""
 
     def build(units, activation, spread=1.0, name="other_head"):
-        trunk = [layer for layer in flat.layers[1:] if layer.name not in ("pooling", "scores")]
         return _flat([*trunk, *_head(units, activation, spread)], name)
 
     return build

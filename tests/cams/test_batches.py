@@ -37,7 +37,7 @@ def test_a_stream_is_read_as_it_is_needed():
 
 def test_films_without_ids_are_named_by_their_pixels():
     batch = numbered(3)
-    again = FilmBatch(batch.films[::-1], batch.targets[::-1], None)
+    again = FilmBatch((batch.films[::-1],), batch.targets[::-1], None)
     assert batch.film_ids() == again.film_ids()[::-1]
     assert len(set(batch.film_ids())) == 3
     assert film_batch(batch.films, batch.targets, ["a", "b", "c"]).part(1, 3).film_ids() == ("b", "c")

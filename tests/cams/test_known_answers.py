@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from cxrkeras.cams import Explainer, explain_all
+from cxrkeras.maps import min_max
 
 RELATIVE = 1e-6
 
@@ -49,10 +50,52 @@ def test_normalised_alphas_turn_gradcam_plus_plus_into_layercam(flat, films, tar
     assert_close(both["gradcam++"].values, both["layercam"].values)
 
 
+def pattern_difference(one, other):
+    return np.abs(min_max(one) - min_max(other)).max()
+
+
 def test_small_head_weights_make_gradcam_plus_plus_rank_like_layercam(with_head, films, targets):
-    both = explain_all(with_head(3, "softmax", spread=0.03), films, targets, methods="gradcam++,layercam")
-    scaled = [m.values / m.values.max((1, 2), keepdims=True) for m in (both["gradcam++"], both["layercam"])]
-    assert np.abs(scaled[0] - scaled[1]).max() < 0.05
+    """The two part where W·Ā is no longer small beside 2."""
+    differences = []
+    for spread in (0.03, 0.3, 3):
+        both = explain_all(with_head(3, "softmax", spread), films, targets, methods="gradcam++,layercam")
+        differences.append(pattern_difference(both["gradcam++"].values, both["layercam"].values))
+    assert differences[0] < 0.015
+    assert differences[1] < 0.11
+    assert differences[1] > 5 * differences[0]
+    assert differences[2] > 0.1
+
+
+def test_an_epsilon_in_gradcam_plus_plus_would_change_weak_maps(with_head, films, targets, features):
+    """With g² of the order of ε = 1e-6, α = g² / (2 g² + g³ ΣA + ε) is ruled by ε; ours is scaled, not changed."""
+    spread = 64 * 6e-4
+    model = with_head(3, "softmax", spread)
+    weights = chosen(np.asarray(model.get_layer("scores").get_weights()[0], np.float64), targets)
+    gradients, mass = weights / 64, features.sum((1, 2), keepdims=True)
+    assert 1e-7 < np.median(gradients**2) < 1e-6
+    maps = {}
+    for epsilon in (0.0, 1e-6):
+        alphas = gradients**2 / (2 * gradients**2 + gradients**3 * mass + epsilon)
+        maps[epsilon] = relu((features * alphas * relu(weights)).sum(-1))
+    ours = explain_all(model, films, targets, methods="gradcam++")["gradcam++"].values
+    assert pattern_difference(ours, maps[0.0]) < 1e-5
+    assert pattern_difference(ours, maps[1e-6]) > 0.05
+
+
+def test_the_same_probabilities_can_have_other_gradcam_maps_but_one_margin(with_head, films, targets):
+    """Softmax logits are defined up to a common shift; it moves z_c and with it Grad-CAM, not the margin."""
+    model = with_head(3, "softmax")
+    explained = {on: explain_all(model, films, targets, methods="gradcam", on=on) for on in ("logit", "margin")}
+    kernel, bias = model.get_layer("scores").get_weights()
+    model.get_layer("scores").set_weights([kernel + 0.1, bias])
+    shifted = {on: explain_all(model, films, targets, methods="gradcam", on=on) for on in ("logit", "margin")}
+    for on in ("logit", "margin"):
+        np.testing.assert_allclose(shifted[on].probabilities, explained[on].probabilities, atol=1e-6)
+    difference = {
+        on: pattern_difference(shifted[on]["gradcam"].values, explained[on]["gradcam"].values) for on in shifted
+    }
+    assert difference["logit"] > 0.2
+    assert difference["margin"] < 1e-4
 
 
 def test_eigencam_is_the_first_singular_projection(explained, features):

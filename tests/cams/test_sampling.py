@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cxrkeras.cams.sampling import channel_energy, draw_order, sampled_sum
+from cxrkeras.cams.sampling import channel_energy, draw_order, next_look, relative_half_width, sampled_sum
 
 RNG = np.random.default_rng(2)
 FEATURES = RNG.normal(size=(2, 3, 5)) * np.array([0.2, 1, 3, 0.5, 2])
@@ -77,3 +77,53 @@ def test_dead_channels_are_never_drawn_and_tiny_ones_are_live():
     energy = channel_energy(features)
     assert energy[0] == 0
     assert set(draw_order(energy, 0, "x")) == {1, 2}
+
+
+def test_the_estimate_equals_plain_loops_over_cells():
+    drawn, baseline = [3, 1, 4, 0], 0.25
+    share = [float(value / ENERGY.sum()) for value in ENERGY]
+    estimate, half_width = sampled_sum(FEATURES, np.array(drawn), WEIGHTS[drawn], ENERGY, baseline)
+    for row in range(2):
+        for column in range(3):
+            cell, terms = FEATURES[row, column], []
+            seen_sum, seen_weighted, weight_sum, left = 0.0, 0.0, 0.0, 1.0
+            for t, channel in enumerate(drawn):
+                mean = weight_sum / t if t else baseline
+                term = seen_weighted + mean * (sum(cell) - seen_sum)
+                terms.append(term + (WEIGHTS[channel] - mean) * cell[channel] * left / share[channel])
+                seen_sum += cell[channel]
+                seen_weighted += WEIGHTS[channel] * cell[channel]
+                weight_sum += WEIGHTS[channel]
+                left -= share[channel]
+            mean = sum(terms) / 4
+            deviation = (sum((term - mean) ** 2 for term in terms) / 3) ** 0.5
+            assert estimate[row, column] == pytest.approx(mean, abs=1e-12)
+            # the 97.5 % quantile of Student's t with 3 degrees of freedom, from a printed table
+            assert half_width[row, column] == pytest.approx(3.182446 * deviation / 2, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("most", "tolerance", "looks"),
+    [
+        (2048, None, [2048]),
+        (40, 0.1, [40]),
+        (64, 0.1, [64]),
+        (65, 0.1, [64, 65]),
+        (160, 0.1, [64, 96, 128, 160]),
+        (150, 0.1, [64, 96, 128, 150]),
+        (0, 0.1, [0]),
+    ],
+)
+def test_the_estimate_is_looked_at_after_64_96_128_draws_only(most, tolerance, looks):
+    found = [next_look(0, most, tolerance)]
+    while found[-1] < most:
+        found.append(next_look(found[-1], most, tolerance))
+    assert found == looks
+
+
+def test_the_relative_half_width_is_in_parts_of_the_maximum_and_undefined_without_one():
+    half_width = np.array([[0.1, 0.4]])
+    assert relative_half_width(np.array([[0.0, 2.0]]), half_width) == pytest.approx(0.2)
+    assert relative_half_width(np.array([[0.0, 2.0]]), np.zeros((1, 2))) == 0
+    assert np.isnan(relative_half_width(np.zeros((1, 2)), half_width))
+    assert np.isnan(relative_half_width(np.full((1, 2), np.nan), half_width))

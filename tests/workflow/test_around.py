@@ -14,9 +14,9 @@ from sklearn.metrics import confusion_matrix, roc_auc_score
 import cxrkeras as cx
 from cxrkeras.errors import DataError, RunError, UsageError
 from cxrkeras.workflow.evaluate import evaluate, save_evaluation
-from cxrkeras.workflow.evidence import MapOptions, map_options
 from cxrkeras.workflow.explain import _flat_name, explain_selection, spread_over_classes
 from cxrkeras.workflow.export import export
+from cxrkeras.workflow.map_options import MapOptions, map_options
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.runs import checkpoint_table, clean
 from cxrkeras.workflow.selection import select

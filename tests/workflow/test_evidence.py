@@ -13,7 +13,8 @@ from cxrkeras.errors import MethodError, TargetError
 from cxrkeras.events import Reporter
 from cxrkeras.tables import load_maps
 from cxrkeras.workflow import evidence
-from cxrkeras.workflow.evidence import MapOptions, chosen_methods, ensure, map_options
+from cxrkeras.workflow.evidence import chosen_methods, ensure
+from cxrkeras.workflow.map_options import MapOptions, map_options
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.selection import select
 
@@ -149,8 +150,8 @@ def test_expensive_methods_are_left_out_unless_named(opened, monkeypatch):
 
 def test_options_that_make_no_sense_are_refused(opened, phantom_folder):
     selection = select(opened, limit=1)
-    with pytest.raises(MethodError, match="scorecam is not among the methods"):
-        ensure(opened, 4, selection, ["gradcam"], MapOptions(max_channels=8))
+    with pytest.raises(MethodError, match="max_channels belongs to scorecam, but the methods are gradcam"):
+        ensure(opened, 4, selection, ["gradcam"], MapOptions(given={"max_channels": 8}))
     with pytest.raises(TargetError, match="Did you mean 'lobar'"):
         map_options(opened, selection, target="lobr")
     first = pd.read_csv(phantom_folder / "manifest.csv")["path"][0]
@@ -158,3 +159,36 @@ def test_options_that_make_no_sense_are_refused(opened, phantom_folder):
     assert map_options(opened, loose).target == "predicted"
     with pytest.raises(TargetError, match="needs a label for every film"):
         map_options(opened, loose, target="label")
+
+
+def test_maps_at_the_input_are_stored_as_half_and_read_as_they_were(opened):
+    selection = select(opened, limit=2)
+    options = {"saliency": MapOptions(), "ig": MapOptions(given={"ig_steps": 4})}
+    maps = {name: ensure(opened, 4, selection, [name], wanted)[name] for name, wanted in options.items()}
+    opened.load(4)
+    films = np.repeat(selection.films.store.get(selection.films.indices)[..., None], 3, axis=3)
+    direct = Explainer(opened.classifier.model, "saliency,ig", batch_size=4, ig_steps=4).explain(
+        films, selection.films.labels
+    )
+    for name in ("saliency", "ig"):
+        peak = direct[name].values.max((1, 2), keepdims=True)
+        assert np.abs((maps[name].values - direct[name].values) / peak).max() < 2e-3
+        file = selection.sink.maps_path(4, "test", name, maps[name].parameters)
+        with np.load(file) as arrays:
+            assert arrays["values"].dtype == np.float16
+        first = load_maps(file).values
+        ensure(opened, 4, select(opened, limit=3), [name], options[name])
+        np.testing.assert_array_equal(load_maps(file).values[: len(first)], first)
+    assert maps["ig"].extras["completeness_gap"].shape == (len(selection),)
+
+
+def test_several_layers_go_to_the_methods_that_join_them(opened):
+    selection, options = select(opened, limit=1), MapOptions(layer="stride2,stride4,head_input")
+    assert chosen_methods(None, opened, 4, selection, options) == ["layercam", "ms-gradcam++"]
+    maps = ensure(opened, 4, selection, ["layercam", "ms-gradcam++"], options)
+    assert maps["layercam"].grid == (32, 32)
+    assert len(maps["layercam"].layer.split(", ")) == 3
+    with pytest.raises(MethodError, match="gradcam reads one layer"):
+        ensure(opened, 4, selection, ["gradcam"], options)
+    alone = ensure(opened, 4, selection, ["layercam"], MapOptions())["layercam"]
+    assert alone.grid == (8, 8)

@@ -11,7 +11,8 @@ import pytest
 from cxrkeras.consistency import c_score
 from cxrkeras.errors import DataError, ScoreInputError
 from cxrkeras.tables import probability_columns
-from cxrkeras.workflow.evidence import MapOptions, ensure
+from cxrkeras.workflow.evidence import ensure
+from cxrkeras.workflow.map_options import MapOptions
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.score import score_selection
 from cxrkeras.workflow.score_files import score_files
@@ -153,7 +154,7 @@ def test_files_that_do_not_fit_say_what_is_missing(any_framework):
 
 def test_a_capped_scorecam_is_approximate_even_where_it_says_nothing(opened):
     selection = select(opened, limit=3)
-    options = MapOptions(max_channels=8)
+    options = MapOptions(given={"max_channels": 8})
     maps = ensure(opened, 4, selection, ["scorecam"], options)["scorecam"]
     hidden = replace(maps, status=np.full(len(maps), "uninformative"))
     assert set(every_status(hidden)) == {"uninformative,approximate"}

@@ -1,0 +1,124 @@
+"""Saliency and integrated gradients: against an eager tape, closed forms, and the completeness they promise."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cxrkeras.cams import Explainer, explain_all
+from cxrkeras.cams.integrated import completeness_gap
+from cxrkeras.errors import MethodError
+
+
+def tape_gradients(model, films, targets):
+    """dz/dx of the logits of a softmax model, by an eager tape over a copy with a linear head."""
+    logits = linear(model)
+    points = tf.constant(films)
+    with tf.GradientTape() as tape:
+        tape.watch(points)
+        chosen = tf.gather(logits(points, training=False), targets, batch_dims=1)
+    return tape.gradient(chosen, points).numpy().astype(np.float64), chosen.numpy().astype(np.float64)
+
+
+def linear(model):
+    def recast(layer):
+        config = layer.get_config()
+        if config["name"] == "scores":
+            config["activation"] = "linear"
+        return layer.__class__.from_config(config)
+
+    copy = keras.models.clone_model(model, clone_function=recast)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+@pytest.fixture(scope="module")
+def explanation(flat, films, targets):
+    return explain_all(flat, films, targets, methods="saliency,ig,gradcam", batch_size=2)
+
+
+def test_saliency_is_the_largest_absolute_gradient_of_the_channels(explanation, flat, films, targets):
+    gradients, _ = tape_gradients(flat, films, targets)
+    expected = np.abs(gradients).max(-1)
+    np.testing.assert_allclose(explanation["saliency"].values, expected, rtol=1e-4, atol=1e-5 * expected.max())
+    assert explanation["saliency"].layer == "input"
+
+
+def test_integrated_gradients_are_those_of_a_plain_loop(explanation, flat, films, targets):
+    baseline, steps = 127.5, 50  # the trunk's preprocessing x/127.5 − 1 is 0 there
+    total = np.zeros(films.shape)
+    for step in range(steps):
+        place = (step + 0.5) / steps
+        total += tape_gradients(flat, (baseline + place * (films - baseline)).astype(np.float32), targets)[0]
+    attributions = ((films - baseline) * total / steps).sum(-1)
+    expected = np.abs(attributions)
+    np.testing.assert_allclose(explanation["ig"].values, expected, rtol=1e-3, atol=1e-4 * expected.max())
+    far, near = films, np.full_like(films, baseline)
+    ends = [tape_gradients(flat, points, targets)[1] for points in (far, near)]
+    difference = ends[0] - ends[1]
+    gap = np.abs(attributions.sum((1, 2)) - difference) / np.abs(difference)
+    np.testing.assert_allclose(explanation["ig"].extras["completeness_gap"], gap, atol=2e-4)
+    assert (gap < 0.05).all()
+
+
+def linear_model(scale=1 / 64, offset=-0.5):
+    """z = w · preprocessed: integrated gradients are exact there at any number of steps."""
+    films = keras.Input((8, 8, 3))
+    x = keras.layers.Rescaling(scale, offset)(films)
+    return keras.Model(films, keras.layers.Dense(2, kernel_initializer="random_normal")(keras.layers.Flatten()(x)))
+
+
+@pytest.mark.parametrize("steps", [1, 7])
+def test_a_linear_model_has_closed_form_attributions_and_no_gap(steps):
+    keras.utils.set_random_seed(5)
+    model = linear_model()
+    films = np.random.default_rng(0).uniform(0, 255, (3, 8, 8, 3)).astype(np.float32)
+    targets = np.array([0, 1, 1])
+    weights = model.layers[-1].kernel.numpy().reshape(8, 8, 3, 2)
+    preprocessed = films / 64 - 0.5
+    result = explain_all(model, films, targets, methods="ig,saliency", ig_steps=steps)
+    expected = np.abs((preprocessed * np.moveaxis(weights, -1, 0)[targets]).sum(-1))
+    np.testing.assert_allclose(result["ig"].values, expected, rtol=1e-4, atol=1e-5)
+    assert (result["ig"].extras["completeness_gap"] < 1e-4).all()
+    slope = np.abs(np.moveaxis(weights, -1, 0)[targets]).max(-1) / 64
+    np.testing.assert_allclose(result["saliency"].values, slope, rtol=1e-5)
+
+
+def test_a_model_without_preprocessing_starts_from_zero():
+    films = keras.Input((4, 4, 1))
+    model = keras.Model(films, keras.layers.Dense(2)(keras.layers.Flatten()(films)))
+    x = np.random.default_rng(0).uniform(0, 1, (1, 4, 4, 1)).astype(np.float32)
+    expected = np.abs(x[0, ..., 0] * model.layers[-1].kernel.numpy()[:, 1].reshape(4, 4))
+    result = explain_all(model, x, [1], methods="ig", ig_steps=3)
+    np.testing.assert_allclose(result["ig"].values[0], expected, rtol=1e-5)
+
+
+def test_a_saturated_explanation_has_no_gap_to_state():
+    np.testing.assert_array_equal(
+        np.isnan(completeness_gap(np.array([0.0, 1.0, 2.0]), np.array([1e-7, 1.0, 0.0]))), [True, False, True]
+    )
+    assert completeness_gap(np.array([1.5]), np.array([-1.0]))[0] == 2.5
+
+
+def test_packs_do_not_change_the_maps_and_are_traced_once(flat, films, targets, explanation):
+    explainer = Explainer(flat, "ig", batch_size=5)
+    result = explainer.explain(films, targets)
+    np.testing.assert_allclose(
+        result["ig"].values, explanation["ig"].values, rtol=1e-4, atol=1e-5 * explanation["ig"].values.max()
+    )
+    explainer.explain(films[:3], targets[:3])
+    assert explainer.traces == 1
+    assert explainer._path.traces == 1
+
+
+def test_what_is_explained_can_be_the_probability(flat, films, targets):
+    maps = {on: explain_all(flat, films, targets, methods="ig", on=on)["ig"] for on in ("logit", "probability")}
+    assert maps["probability"].parameters["on"] == "probability"
+    both = np.array([m.values / m.values.max((1, 2), keepdims=True) for m in maps.values()])
+    assert np.abs(both[0] - both[1]).max() > 0.01
+
+
+@pytest.mark.parametrize("steps", [0, 2.5, -1])
+def test_a_number_of_steps_that_is_none_is_refused(flat, steps):
+    with pytest.raises(MethodError, match="ig_steps has to be a whole number"):
+        Explainer(flat, "ig", ig_steps=steps)
