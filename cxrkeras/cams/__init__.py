@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cxrkeras.cams.registry import METHODS, Method, method_names, scorecam_forwards
 
 if TYPE_CHECKING:
-    from cxrkeras.cams.engine import Explainer, explain_all
-    from cxrkeras.cams.results import Explanation, MethodResult
-    from cxrkeras.cams.visualization import (
+    from cxrkeras.cams.dropin.visualization import (
         EigenCAM,
         GradCAM,
         Gradcam,
@@ -25,22 +23,19 @@ if TYPE_CHECKING:
         ScoreCAM,
         Scorecam,
     )
+    from cxrkeras.cams.engine import Explainer, explain_all
+    from cxrkeras.cams.results import Explanation, MethodResult
 
+_DROP_INS = (
+    "EigenCAM", "GradCAM", "Gradcam", "GradCAMPlusPlus", "GradcamPlusPlus", "LayerCAM", "Layercam",
+    "MSGradCAMPlusPlus", "ScoreCAM", "Scorecam",
+)  # fmt: skip
 _HOMES = {
     "Explainer": "engine",
     "explain_all": "engine",
     "Explanation": "results",
     "MethodResult": "results",
-    "EigenCAM": "visualization",
-    "GradCAM": "visualization",
-    "Gradcam": "visualization",
-    "GradCAMPlusPlus": "visualization",
-    "GradcamPlusPlus": "visualization",
-    "LayerCAM": "visualization",
-    "Layercam": "visualization",
-    "MSGradCAMPlusPlus": "visualization",
-    "ScoreCAM": "visualization",
-    "Scorecam": "visualization",
+    **dict.fromkeys(_DROP_INS, "dropin.visualization"),
 }
 
 __all__ = [

@@ -18,14 +18,14 @@ from cxrkeras.cams import integrated
 from cxrkeras.cams.batches import PREDICTED, FilmBatch, as_batches, regrouped
 from cxrkeras.cams.hosted import Hosted, own_errors
 from cxrkeras.cams.inputs import Kind, blanked, check_fit, input_shapes, kinds, not_finite, padded
-from cxrkeras.cams.layers import Wanted
-from cxrkeras.cams.masked_films import MaskedFilms
 from cxrkeras.cams.plan import MULTISCALE_LAYERS, ON, Modifier, Plan
-from cxrkeras.cams.probe import Answer, Trace, called, traced
 from cxrkeras.cams.progress import ForwardCounter, Progress
 from cxrkeras.cams.registry import METHODS, method_names, method_options
 from cxrkeras.cams.results import Explanation, MethodResult, concatenated, method_result
+from cxrkeras.cams.scorecam.masked_films import MaskedFilms
 from cxrkeras.cams.scores import ScoreFunction, Scores
+from cxrkeras.cams.tracing.layers import Wanted
+from cxrkeras.cams.tracing.probe import Answer, Trace, called, traced
 from cxrkeras.errors import DataError, MethodError, TargetError, unknown
 
 

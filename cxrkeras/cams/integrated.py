@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from cxrkeras.cams.preprocessing import leading_preprocessing
-from cxrkeras.cams.probe import Trace
+from cxrkeras.cams.tracing.preprocessing import leading_preprocessing
+from cxrkeras.cams.tracing.probe import Trace
 from cxrkeras.errors import MethodError
 
 SMALLEST_DIFFERENCE = 1e-6

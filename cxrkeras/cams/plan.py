@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from cxrkeras.cams.layers import Tap, Wanted, tap
-from cxrkeras.cams.probe import SIGMOID, Trace
 from cxrkeras.cams.registry import FORWARD, METHODS, MULTISCALE, Method
 from cxrkeras.cams.scores import Scores
+from cxrkeras.cams.tracing.layers import Tap, Wanted, tap
+from cxrkeras.cams.tracing.probe import SIGMOID, Trace
 from cxrkeras.errors import UnconnectedLayerError
 
 ON = ("logit", "probability", "margin")

@@ -121,7 +121,7 @@ _TABLE = (
     Method(
         "scorecam", FORWARD, True, "Wang et al. 2020",
         "channels weighted by the class probability of the film seen through them; one forward per channel",
-        "scorecam:film_maps",
+        "scorecam.film_maps:film_maps",
         {
             "weighting": "probability", "max_channels": None, "tolerance": None, "mask_space": "input",
             "mask_value": 0.0, "mask_layer": None, "precision": "model",

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from cxrkeras.cams.hosted import Hosted
-from cxrkeras.cams.probe import Trace, class_probabilities, own_probabilities
+from cxrkeras.cams.tracing.probe import Trace, class_probabilities, own_probabilities
 from cxrkeras.errors import TargetError, UnconnectedLayerError
 
 ScoreFunction = Callable[[tf.Tensor], Any]

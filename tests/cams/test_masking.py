@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 
 from cxrkeras.cams import Explainer
-from cxrkeras.cams.masked import MaskedForward, unit_masks
-from cxrkeras.cams.preprocessing import leading_preprocessing
-from cxrkeras.cams.probe import traced
+from cxrkeras.cams.scorecam.masked import MaskedForward, unit_masks
+from cxrkeras.cams.tracing.preprocessing import leading_preprocessing
+from cxrkeras.cams.tracing.probe import traced
 from cxrkeras.errors import LayerError, MethodError
 
 SCALE, OFFSET = 1 / 127.5, -1.0

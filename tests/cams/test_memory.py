@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 from cxrkeras.cams import Explainer
-from cxrkeras.cams.memory import LARGEST_PACK, WORKSPACE, films_within, live_bytes, masked_film_bytes
-from cxrkeras.cams.probe import traced
+from cxrkeras.cams.tracing.memory import LARGEST_PACK, WORKSPACE, films_within, live_bytes, masked_film_bytes
+from cxrkeras.cams.tracing.probe import traced
 
 
 def counted(function, shape):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cxrkeras.cams.sampling import channel_energy, draw_order, next_look, relative_half_width, sampled_sum
+from cxrkeras.cams.scorecam.sampling import channel_energy, draw_order, next_look, relative_half_width, sampled_sum
 
 RNG = np.random.default_rng(2)
 FEATURES = RNG.normal(size=(2, 3, 5)) * np.array([0.2, 1, 3, 0.5, 2])

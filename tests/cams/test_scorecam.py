@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from cxrkeras.cams import Explainer, explain_all
-from cxrkeras.cams.sampling import channel_energy, draw_order, sampled_sum
+from cxrkeras.cams.scorecam.sampling import channel_energy, draw_order, sampled_sum
 from cxrkeras.errors import MethodError
 
 SIDE, GRID, CHANNELS = 16, 8, 6

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from cxrkeras.cams import Explainer
-from cxrkeras.cams.sampling import channel_energy, draw_order, next_look, relative_half_width, sampled_sum
+from cxrkeras.cams.scorecam.sampling import channel_energy, draw_order, next_look, relative_half_width, sampled_sum
 from cxrkeras.errors import MethodError
 from cxrkeras.maps import min_max
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from cxrkeras.cams import Explainer
-from cxrkeras.cams.precision import bfloat16_grids
+from cxrkeras.cams.tracing.precision import bfloat16_grids
 
 # measured: 0.029 of the maximum, on a head whose kernel has a deviation of 8 and so magnifies every rounding
 DEVIATION = 0.04

@@ -24,7 +24,7 @@ from cxrkeras.cams import (
     ScoreCAM,
     explain_all,
 )
-from cxrkeras.cams.kept import KEPT
+from cxrkeras.cams.dropin.kept import KEPT
 from cxrkeras.errors import LayerError, TargetError
 from cxrkeras.maps import min_max, resize
 

@@ -14,8 +14,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cxrkeras.cams.interception import Proceed, intercepted_calls
-from cxrkeras.cams.precision import BFLOAT16, MODEL, bfloat16_grids
+from cxrkeras.cams.tracing.interception import Proceed, intercepted_calls
+from cxrkeras.cams.tracing.precision import BFLOAT16, MODEL, bfloat16_grids
 from cxrkeras.errors import MethodError
 
 # a channel that varies less than float32 resolves is constant: its mask is 0, not amplified noise

@@ -8,8 +8,8 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from cxrkeras.cams.layers import tap
-from cxrkeras.cams.probe import LayerCall, Trace
+from cxrkeras.cams.tracing.layers import tap
+from cxrkeras.cams.tracing.probe import LayerCall, Trace
 from cxrkeras.errors import MethodError
 
 PREPROCESSING = (keras.layers.Rescaling, keras.layers.Normalization)

@@ -11,8 +11,8 @@ import keras
 from tf_keras_vis.utils import find_layer
 from tf_keras_vis.utils.model_modifiers import Conv
 
-from cxrkeras.cams.layers import Tap, tap
-from cxrkeras.cams.probe import Trace
+from cxrkeras.cams.tracing.layers import Tap, tap
+from cxrkeras.cams.tracing.probe import Trace
 from cxrkeras.errors import LayerError, LayerIndexError
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
-from cxrkeras.cams.probe import LayerCall, Trace
+from cxrkeras.cams.tracing.probe import LayerCall, Trace
 from cxrkeras.errors import LayerError, did_you_mean
 
 ROLES = ("head_input", "last_conv", "stride8", "stride16", "stride32")

@@ -1,6 +1,6 @@
 """ScoreCAM of the films an explainer is given: its part of the traced graph, its masked forwards, its memory.
 
-Which channels get a forward and what their answers add up to is `scorecam`'s; this module ties it to a model.
+Which channels get a forward and what their answers add up to is `film_maps`'; this module ties it to a model.
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cxrkeras.cams import memory, scorecam
 from cxrkeras.cams.inputs import Shape
-from cxrkeras.cams.layers import Tap
-from cxrkeras.cams.masked import MaskedForward, Masking
 from cxrkeras.cams.plan import Plan
-from cxrkeras.cams.preprocessing import preprocessing_end
-from cxrkeras.cams.probe import Trace, called
 from cxrkeras.cams.progress import ForwardCounter
 from cxrkeras.cams.registry import scorecam_forwards
+from cxrkeras.cams.scorecam.film_maps import PREPROCESSED, FilmMap, Score, check_options, film_maps
+from cxrkeras.cams.scorecam.masked import MaskedForward, Masking
 from cxrkeras.cams.scores import Reading
+from cxrkeras.cams.tracing import memory
+from cxrkeras.cams.tracing.layers import Tap
+from cxrkeras.cams.tracing.preprocessing import preprocessing_end
+from cxrkeras.cams.tracing.probe import Trace, called
 
 
 class MaskedFilms:
@@ -43,7 +44,7 @@ class MaskedFilms:
     ) -> None:
         self._model, self._plan, self._batch_size = model, plan, batch_size
         self._options = plan.options["scorecam"]
-        scorecam.check_options(self._options)
+        check_options(self._options)
         self._budget = memory.DEFAULT_BUDGET if memory_budget is None else int(memory_budget)
         self._fixed_pack = None if pack_size is None else int(pack_size)
         self.channels: int | None = None
@@ -69,7 +70,7 @@ class MaskedFilms:
         targets: np.ndarray,
         film_ids: Sequence[str],
         counter: ForwardCounter,
-    ) -> Iterator[scorecam.FilmMap]:
+    ) -> Iterator[FilmMap]:
         """Yield ScoreCAM of each film as soon as its last channel is through.
 
         Args:
@@ -80,7 +81,7 @@ class MaskedFilms:
             film_ids: seed the draw where channels are sampled.
             counter: told of forwards planned and done.
         """
-        yield from scorecam.film_maps(
+        yield from film_maps(
             self._forwards[_shapes(inputs)],
             inputs,
             features,
@@ -105,7 +106,7 @@ class MaskedFilms:
 
     def _forward(self, trace: Trace) -> MaskedForward:
         layers = ()
-        if self._options["mask_space"] == scorecam.PREPROCESSED:
+        if self._options["mask_space"] == PREPROCESSED:
             gridded = (films for films in trace.inputs if films.shape.rank == 4)
             layers = tuple(preprocessing_end(trace, films, self._options["mask_layer"]).layer for films in gridded)
         film_bytes = memory.masked_film_bytes(trace.inputs, [answer.output for answer in trace.answers])
@@ -116,7 +117,7 @@ class MaskedFilms:
     def _answers(self, inputs: tuple[tf.Tensor, ...]) -> tf.Tensor:
         return self._reading.rows(keras.tree.flatten(called(self._model, inputs)))
 
-    def _film_score(self, film: int, target: int) -> scorecam.Score:
+    def _film_score(self, film: int, target: int) -> Score:
         score, reading = self._plan.score, self._reading
         if score is None:
             return lambda answers: answers[:, target]

@@ -14,8 +14,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from cxrkeras.cams.interception import Proceed, intercepted_calls
-from cxrkeras.cams.preprocessing import PREPROCESSING
+from cxrkeras.cams.tracing.interception import Proceed, intercepted_calls
+from cxrkeras.cams.tracing.preprocessing import PREPROCESSING
 
 MODEL, BFLOAT16 = "model", "bfloat16"
 PRECISIONS = (MODEL, BFLOAT16)

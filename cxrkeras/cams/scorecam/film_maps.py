@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from cxrkeras.cams.masked import MaskedForward
-from cxrkeras.cams.precision import PRECISIONS
-from cxrkeras.cams.sampling import channel_energy, draw_order, next_look, relative_half_width, sampled_sum
+from cxrkeras.cams.scorecam.masked import MaskedForward
+from cxrkeras.cams.scorecam.sampling import channel_energy, draw_order, next_look, relative_half_width, sampled_sum
+from cxrkeras.cams.tracing.precision import PRECISIONS
 from cxrkeras.errors import MethodError, unknown
 from cxrkeras.maps import min_max
 

@@ -18,11 +18,11 @@ from tf_keras_vis import ModelVisualization
 from tf_keras_vis.utils import listify
 from tf_keras_vis.utils.model_modifiers import ReplaceToLinear
 
-from cxrkeras.cams.arguments import class_targets, model_inputs, names_class, on_probabilities, score_functions
 from cxrkeras.cams.batches import film_batch
+from cxrkeras.cams.dropin.arguments import class_targets, model_inputs, names_class, on_probabilities, score_functions
+from cxrkeras.cams.dropin.kept import KeptExplainers
+from cxrkeras.cams.dropin.seeking import PeerLayer
 from cxrkeras.cams.inputs import kinds
-from cxrkeras.cams.kept import KeptExplainers
-from cxrkeras.cams.seeking import PeerLayer
 from cxrkeras.errors import LayerError, MethodError
 from cxrkeras.maps import degenerate, min_max, resize
 

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from cxrkeras.cams.interception import Proceed, intercepted_calls
+from cxrkeras.cams.tracing.interception import Proceed, intercepted_calls
 from cxrkeras.errors import TargetError
 
 SOFTMAX, LOG_SOFTMAX, SIGMOID, LINEAR = "softmax", "log_softmax", "sigmoid", "linear"

@@ -1,0 +1,1 @@
+"""ScoreCAM: the model seen through its channels, one masked forward each, exact or estimated in bounded memory."""
