@@ -215,7 +215,8 @@ class Explainer:
         inputs = tuple(tf.constant(padded(one, self.batch_size)) for one in batch.inputs)
         with own_errors(self._hosted):
             raw = compiled(inputs, tf.constant(padded(batch.targets, self.batch_size)))
-        counter.plan(n, 0 if self._masked is None else self._masked.most_forwards())
+        points = integrated.points(self._plan.options["ig"]) if "ig" in self.methods else 0
+        counter.plan(n, 0 if self._masked is None else self._masked.most_forwards(), points)
         counter.report(n)
         results = {}
         for name, tensors in raw["maps"].items():

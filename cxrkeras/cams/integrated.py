@@ -141,6 +141,11 @@ def film_maps(
     )
 
 
+def points(options: Mapping[str, int]) -> int:
+    """Points that one film is run at: those on its way, and its two ends."""
+    return int(options["ig_steps"]) + 2
+
+
 def completeness_gap(sums: np.ndarray, differences: np.ndarray) -> np.ndarray:
     """|Σ − Δz| / |Δz|: how far the attributions miss the difference they should add up to.
 

@@ -18,11 +18,13 @@ class ForwardCounter:
     def __init__(self, progress: Progress | None, n_films: int | None) -> None:
         self._progress, self._n_films = progress, n_films
         self._seen = self._done = self._planned = self._open = self._most = 0
+        self._each = 1
 
-    def plan(self, films: int, most: int) -> None:
-        """Announce a batch that will need at most `most` further forwards per film."""
-        self._seen, self._planned = self._seen + films, self._planned + films
-        self._most, self._open = most, films * most
+    def plan(self, films: int, most: int, certain: int = 0) -> None:
+        """Announce a batch that will need `certain` and at most `most` further forwards per film."""
+        self._each, self._most = 1 + certain, most
+        self._seen, self._planned = self._seen + films, self._planned + films * self._each
+        self._open = films * most
 
     def replan(self, forwards: int) -> None:
         """Replace that bound by the number the batch does need."""
@@ -32,5 +34,5 @@ class ForwardCounter:
         """Count forwards as done."""
         self._done += forwards
         if self._progress is not None:
-            later = max((self._n_films or 0) - self._seen, 0) * (1 + self._most)
+            later = max((self._n_films or 0) - self._seen, 0) * (self._each + self._most)
             self._progress(self._done, self._planned + self._open + later)

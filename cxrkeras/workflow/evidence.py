@@ -7,7 +7,7 @@ film, the checkpoint and everything else that shapes a map are the same.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from cxrkeras.cams.replay import SCORECAM, PeerExplainer, peer_methods
 from cxrkeras.cams.results import Explanation
 from cxrkeras.data.filmset import FilmSet
 from cxrkeras.data.pipeline import film_batches
-from cxrkeras.events import SILENT, Reporter
+from cxrkeras.events import SILENT, Advance, Reporter
 from cxrkeras.maps import Maps, concatenate
 from cxrkeras.store import key8, one_at_a_time
 from cxrkeras.tables import load_maps, save_maps
@@ -178,10 +178,9 @@ def _compute(
     label = f"explain epoch {epoch}: {_whose(', '.join(methods), options)}"
     try:
         with reporter.task(label, len(films)) as advance:
-            stream = explainer.explain_batches(_batches(films, targets), n_films=len(films))
-            for part in stream:
+            moved = _moving(advance, len(films))
+            for part in explainer.explain_batches(_batches(films, targets), n_films=len(films), progress=moved):
                 unsaved.append(part)
-                advance(len(part))
                 if time.monotonic() - saved_at > _SAVE_SECONDS:
                     first = _save(opened, epoch, selection, methods, films, first, unsaved, options)
                     unsaved, saved_at = [], time.monotonic()
@@ -189,6 +188,20 @@ def _compute(
         # also on Ctrl-C: what is finished is kept
         if unsaved:
             _save(opened, epoch, selection, methods, films, first, unsaved, options)
+
+
+def _moving(advance: Advance, n_films: int) -> Callable[[int, int], None]:
+    """Move a bar of films by the forwards done, so that it moves within a film that needs thousands."""
+    shown = 0.0
+
+    def moved(done: int, in_all: int) -> None:
+        nonlocal shown
+        now = n_films * done / max(in_all, 1)
+        if now > shown:
+            advance(now - shown, detail=f"{done:,} of {in_all:,} forwards")
+            shown = now
+
+    return moved
 
 
 def _explainer(opened: OpenRun, methods: tuple[str, ...], options: MapOptions) -> Explainer | PeerExplainer:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cxrkeras.cams.registry import METHODS
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.maps import Maps
 from cxrkeras.render.overlay import caption, contact_sheet, save_overlay
@@ -93,7 +94,12 @@ def pictures_name(maps: Maps, selection: Selection, options: MapOptions) -> str:
     target = "" if options.target == "label" else f"@{options.target}"
     split = f"--{selection.split}" if selection.inside and selection.split != "test" else ""
     engine = "" if options.engine == "cxrkeras" else f"--{options.engine}"
-    default = options.layer == "head_input" and options.on == "logit" and not options.given
+    method = METHODS[maps.method]
+    default = (
+        (options.layer == "head_input" or method.at_input)
+        and (options.on == "logit" or not method.explains_score)
+        and not any(name in method.defaults for name in options.given)
+    )
     return f"{maps.method}{target}{split}{engine}" + ("" if default else f"--{key8(maps.parameters)}")
 
 

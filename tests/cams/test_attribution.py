@@ -122,3 +122,12 @@ def test_what_is_explained_can_be_the_probability(flat, films, targets):
 def test_a_number_of_steps_that_is_none_is_refused(flat, steps):
     with pytest.raises(MethodError, match="ig_steps has to be a whole number"):
         Explainer(flat, "ig", ig_steps=steps)
+
+
+def test_progress_counts_every_point_and_ends_at_its_total(flat, films, targets):
+    seen = []
+    Explainer(flat, "gradcam,ig", batch_size=4, ig_steps=6).explain(
+        films, targets, progress=lambda *pair: seen.append(pair)
+    )
+    assert seen[-1] == (5 * (1 + 6 + 2), 5 * (1 + 6 + 2))
+    assert all(done <= in_all for done, in_all in seen)

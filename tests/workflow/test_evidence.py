@@ -85,9 +85,9 @@ def test_a_role_and_the_layer_it_stands_for_share_one_file(opened):
 
 
 class StopAfter(Reporter):
-    """Ctrl-C after so many finished films."""
+    """Ctrl-C after so many films' worth of forwards."""
 
-    def __init__(self, films: int) -> None:
+    def __init__(self, films: float) -> None:
         self.left = films
 
     @contextlib.contextmanager
@@ -105,11 +105,11 @@ def test_a_stopped_scorecam_keeps_the_films_it_finished(opened):
     selection = select(opened, limit=3)
     options = MapOptions()
     with pytest.raises(KeyboardInterrupt):
-        ensure(opened, 4, selection, ["scorecam"], options, StopAfter(4))
+        ensure(opened, 4, selection, ["scorecam"], options, StopAfter(4.5))
     parameters = evidence.map_parameters(opened, 4, "scorecam", options)
     kept = load_maps(opened.run.maps_path(4, "test", "scorecam", parameters))
-    assert len(kept) == 4
-    assert evidence.missing_forwards(opened, 4, selection, options) == 2 * 128
+    assert 3 <= len(kept) <= 5, "the films before the one it was stopped at; films differ in live channels"
+    assert evidence.missing_forwards(opened, 4, selection, options) == (6 - len(kept)) * 128
     whole = ensure(opened, 4, selection, ["scorecam"], options)["scorecam"]
     np.testing.assert_array_equal(whole.subset(kept.images).values, kept.values)
     assert whole.images.tolist() == selection.films.ids.tolist()
