@@ -34,7 +34,7 @@ from cxrkeras_cli.tensorflow import load_tensorflow
 @click.option("--image-size", type=click.IntRange(8), metavar="N", help="Side in pixels, if --model leaves it open.")
 @click.option(
     "--pixel-range",
-    type=Pair(float),
+    type=Pair(float, "black,white, e.g. 0,1"),
     default="0,255",
     show_default=True,
     metavar="BLACK,WHITE",

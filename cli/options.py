@@ -11,12 +11,12 @@ import click
 
 
 class Pair(click.ParamType):
-    """Two comma-separated numbers, one per stage."""
+    """Two comma-separated numbers."""
 
     name = "A,B"
 
-    def __init__(self, kind: type) -> None:
-        self._kind = kind
+    def __init__(self, kind: type, expected: str) -> None:
+        self._kind, self._expected = kind, expected
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, tuple):
@@ -27,8 +27,7 @@ class Pair(click.ParamType):
                 raise ValueError
             return self._kind(parts[0]), self._kind(parts[1])
         except ValueError:
-            example = "15,15" if self._kind is int else "1e-3,1e-5"
-            self.fail(f"'{value}' is not two numbers. Expected transfer learning,fine-tuning, e.g. {example}.")
+            self.fail(f"'{value}' is not two numbers. Expected {self._expected}.")
 
 
 class Grid(click.ParamType):

@@ -7,6 +7,9 @@ from cxrkeras_cli.options import Pair, data_options
 from cxrkeras_cli.output import format_option, print_table, reporter
 from cxrkeras_cli.tensorflow import load_tensorflow
 
+EPOCHS = Pair(int, "transfer learning,fine-tuning, e.g. 15,15")
+RATES = Pair(float, "transfer learning,fine-tuning, e.g. 1e-3,1e-5")
+
 
 @click.command()
 @click.option("--config", metavar="NAME|FILE", help="A shipped configuration (see `cxrkeras config show`) or YAML.")
@@ -19,11 +22,11 @@ from cxrkeras_cli.tensorflow import load_tensorflow
 @click.option("--preprocessing", metavar="MODE", help="tf, torch, caffe, caffe/255, unit, none. Default: the source's.")
 @click.option("--image-size", type=int, metavar="N", help="Side of the square input in pixels. Default: native.")
 @click.option("--allow-coarse", is_flag=True, default=None, help="Accept a head grid under 3×3 (its scores are NaN).")
-@click.option("--epochs", type=Pair(int), metavar="TL,FT", help="Epochs of transfer learning and fine-tuning.")
+@click.option("--epochs", type=EPOCHS, metavar="TL,FT", help="Epochs of transfer learning and fine-tuning.")
 @click.option("--checkpoint-every", type=click.IntRange(1), metavar="K", help="A checkpoint every K epochs.")
 @click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Films a step.")
 @click.option("--seed", type=click.IntRange(0), metavar="N", help="Draws weights, order, dropout and augmentation.")
-@click.option("--learning-rate", type=Pair(float), metavar="TL,FT", help="Adam's rate in each stage.")
+@click.option("--learning-rate", type=RATES, metavar="TL,FT", help="Adam's rate in each stage.")
 @click.option("--augment/--no-augment", default=None, help="Rotation ±7°, shift 5 %, zoom 10 %; never a flip.")
 @click.option(
     "--batch-norm", type=click.Choice(["auto", "inference", "calibrate", "train"]),

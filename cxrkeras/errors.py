@@ -58,6 +58,10 @@ class TargetError(UsageError):
     """Target classes that do not fit the model or the batch."""
 
 
+class HiddenLogitsError(TargetError):
+    """A model whose output is made of probabilities, so that there is no logit to explain."""
+
+
 class MethodError(UsageError):
     """An explanation method, or one of its options, that does not exist."""
 

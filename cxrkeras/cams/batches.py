@@ -118,6 +118,8 @@ def as_batches(
 
 
 def _with_targets(source: Iterable[Any], targets: np.ndarray | None, ids: Sequence[str] | None) -> Iterator[FilmBatch]:
+    if targets is not None and targets.ndim != 1:
+        raise TargetError(f"expected one target per image, int [n]; received an array of shape {targets.shape}.")
     start = 0
     for films in source:
         stop = start + len(films[0] if isinstance(films, tuple) else films)

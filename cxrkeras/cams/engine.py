@@ -6,7 +6,7 @@ forward. Knows no file, no run and no backbone; the last batch is padded, so one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,24 +15,28 @@ import numpy as np
 import tensorflow as tf
 
 from cxrkeras.cams import integrated
-from cxrkeras.cams.batches import PREDICTED, FilmBatch, as_batches, regrouped
+from cxrkeras.cams.batches import FilmBatch, as_batches, regrouped
 from cxrkeras.cams.hosted import Hosted, own_errors
-from cxrkeras.cams.inputs import Kind, blanked, check_fit, input_shapes, kinds, not_finite, padded
+from cxrkeras.cams.inputs import Kind, check_fit, input_shapes, kinds, padded
 from cxrkeras.cams.plan import MULTISCALE_LAYERS, ON, Modifier, Plan
+from cxrkeras.cams.prepared import Prepared, prepared
 from cxrkeras.cams.progress import ForwardCounter, Progress
-from cxrkeras.cams.registry import METHODS, method_names, method_options
+from cxrkeras.cams.registry import method_names, method_options
 from cxrkeras.cams.results import Explanation, MethodResult, concatenated, method_result
 from cxrkeras.cams.scorecam.masked_films import MaskedFilms
 from cxrkeras.cams.scores import ScoreFunction, Scores
 from cxrkeras.cams.tracing.layers import Wanted
-from cxrkeras.cams.tracing.probe import Answer, Trace, called, traced
+from cxrkeras.cams.tracing.probe import called
 from cxrkeras.errors import DataError, MethodError, TargetError, unknown
 
 
 class Explainer:
     """A model compiled once for a set of methods, to be used for any number of films and checkpoints.
 
-    The weights are read at every call: load others into the model and explain again, without a new trace.
+    The weights are read at every call: load others into the model and explain again, without a new trace. The mean and
+    variance of a Normalization layer are constants of the trace: where they have changed, the model is traced again.
+
+    After `prepare`, and after each batch, `layers`, `channels`, `pack_size` and `units` are those of the shape in use.
 
     Example:
         >>> explainer = Explainer(model, "gradcam,layercam")                      # doctest: +SKIP
@@ -49,7 +53,7 @@ class Explainer:
         batch_size: films per forward.
         memory_budget: bytes that ScoreCAM's masked films may take at a time, None for 1 GiB; sets `pack_size`.
         pack_size: masked films per ScoreCAM forward, None for as many as the budget allows; it does not change the
-            maps. After `prepare` it is the number used.
+            maps.
         on: what is differentiated: `logit` z_c, `probability` p_c, or `margin` z_c − log Σ_{j≠c} e^{z_j}.
         seed: of ScoreCAM's draw where channels are capped.
         classes: class names, for messages.
@@ -95,12 +99,14 @@ class Explainer:
         for name, size in sizes.items():
             if size is not None and (size < 1 or int(size) != size):
                 raise MethodError(f"{name} has to be a whole number of 1 or more; received {size}.")
-        if unconnected_gradients not in (known := list(tf.UnconnectedGradients)):
-            raise unknown("unconnected_gradients", str(unconnected_gradients), map(str, known), MethodError)
-        may_be_unconnected = unconnected_gradients is tf.UnconnectedGradients.ZERO
+        known = {one.value: one for one in tf.UnconnectedGradients}
+        word = getattr(unconnected_gradients, "value", unconnected_gradients)
+        if word not in known:
+            raise unknown("unconnected_gradients", str(word), known, MethodError)
+        unconnected = known[word]
+        may_be_unconnected = unconnected is tf.UnconnectedGradients.ZERO
         self.methods = method_names(methods)
         self.batch_size, self.traces = int(batch_size), 0
-        self.layers: dict[str, str] = {}
         self._plan = Plan(
             methods=self.methods,
             options=method_options(self.methods, options),
@@ -113,33 +119,40 @@ class Explainer:
             score=None if score is None else Scores((score,) if callable(score) else score, may_be_unconnected),
             gradient_modifier=gradient_modifier,
             rectify=rectify,
-            unconnected=unconnected_gradients,
+            unconnected=unconnected,
         )
         self._hosted = [one for one in (self._plan.score, gradient_modifier, rectify) if isinstance(one, Hosted)]
-        if "ig" in self.methods:
-            integrated.check_options(self._plan.options["ig"])
-            if score is not None:
-                raise MethodError("ig explains a class. Expected targets; received a score function.")
+        if "ig" in self.methods and score is not None:
+            raise MethodError("ig explains a class. Expected targets; received a score function.")
         self._model = model
         self._classes = None if classes is None else tuple(classes)
-        self._compiled = tf.function(self._probe, autograph=False)
-        self._ready: dict[tuple[Kind, ...], Callable[..., Any]] = {}
+        self._ready: dict[tuple[Kind, ...], Prepared] = {}
+        self._in_use: Prepared | None = None
         self._masked: MaskedFilms | None = None
         if self._plan.has_forward_method:
-            self._masked = MaskedFilms(model, self._plan, self.batch_size, pack_size, memory_budget)
-        self._path: integrated.PathGradients | None = None
-        self._zero: Callable[[], np.ndarray] | None = None
-        self.units, self._n_classes = 0, 0
+            self._masked = MaskedFilms(model, self._plan, pack_size, memory_budget)
+
+    @property
+    def layers(self) -> Mapping[str, str]:
+        """Tapped layer of each method, a comma list where it reads several; empty before `prepare`."""
+        return {} if self._in_use is None else self._in_use.layers
+
+    @property
+    def units(self) -> int:
+        """Units of the output that targets refer to, known after `prepare`; 0 where functions score several."""
+        return 0 if self._in_use is None else self._in_use.units
 
     @property
     def channels(self) -> int | None:
         """Channels of the layer that ScoreCAM reads, known after `prepare`; None without ScoreCAM."""
-        return None if self._masked is None else self._masked.channels
+        return None if self._in_use is None else self._in_use.channels
 
     @property
     def pack_size(self) -> int | None:
         """Masked films per ScoreCAM forward, as given or, after `prepare`, as the budget allows; None without it."""
-        return None if self._masked is None else self._masked.pack_size
+        if self._in_use is not None:
+            return self._in_use.pack_size
+        return None if self._masked is None else self._masked.given_pack_size
 
     def prepare(
         self, image_shape: Sequence[int] | Sequence[Sequence[int]], dtypes: Sequence[str] | None = None
@@ -158,15 +171,15 @@ class Explainer:
         shapes = input_shapes(image_shape)
         self._prepared(tuple(zip(shapes, dtypes or ["float32"] * len(shapes), strict=True)))
 
-    def _prepared(self, wanted: tuple[Kind, ...]) -> Callable[..., Any]:
-        if wanted not in self._ready:
+    def _prepared(self, wanted: tuple[Kind, ...]) -> Prepared:
+        if wanted not in self._ready or not self._ready[wanted].statistics.hold:
             check_fit(self._model, [shape for shape, _ in wanted])
             if not self._model.built:
                 called(self._model, [np.zeros((1, *shape), dtype) for shape, dtype in wanted])
-            inputs = tuple(tf.TensorSpec((self.batch_size, *shape), dtype) for shape, dtype in wanted)
-            targets = tf.TensorSpec((self.batch_size,), tf.int32)
-            self._ready[wanted] = self._compiled.get_concrete_function(inputs, targets)
-        return self._ready[wanted]
+            self.traces += 1
+            self._ready[wanted] = prepared(self._model, self._plan, self._masked, wanted, self.batch_size)
+        self._in_use = self._ready[wanted]
+        return self._in_use
 
     def explain(
         self, films: Any, targets: Any = None, ids: Sequence[str] | None = None, progress: Progress | None = None
@@ -210,20 +223,20 @@ class Explainer:
 
     def _explained(self, batch: FilmBatch, counter: ForwardCounter) -> Iterator[Explanation]:
         n = len(batch)
-        compiled = self._prepared(kinds(batch.inputs))
-        self._check_targets(batch)
+        # another shape may be explained while this one waits for its next film to be asked for
+        ready = self._prepared(kinds(batch.inputs))
+        self._check_targets(batch, ready.n_classes)
         inputs = tuple(tf.constant(padded(one, self.batch_size)) for one in batch.inputs)
         with own_errors(self._hosted):
-            raw = compiled(inputs, tf.constant(padded(batch.targets, self.batch_size)))
+            raw = ready.forward(inputs, tf.constant(padded(batch.targets, self.batch_size)))
         points = integrated.points(self._plan.options["ig"]) if "ig" in self.methods else 0
-        counter.plan(n, 0 if self._masked is None else self._masked.most_forwards(), points)
+        counter.plan(n, 0 if self._masked is None else self._masked.most_forwards(ready.channels), points)
         counter.report(n)
         results = {}
         for name, tensors in raw["maps"].items():
-            arrays = {key: tensor.numpy()[:n] for key, tensor in tensors.items()}
-            results[name] = method_result(name, arrays, self.layers[name], self._parameters(name))
+            results[name] = self._result(name, {key: tensor.numpy()[:n] for key, tensor in tensors.items()}, ready)
         if "ig" in self.methods:
-            results["ig"] = self._integrated(inputs, raw, n, counter)
+            results["ig"] = self._integrated(inputs, raw, n, ready, counter)
         shared = Explanation(
             probabilities=raw["probabilities"].numpy()[:n],
             logits=raw["logits"].numpy()[:n],
@@ -231,22 +244,20 @@ class Explainer:
             results=results,
         )
         if self._masked is not None:
-            yield from self._with_scorecam(shared, batch, inputs, raw, counter)
+            yield from self._with_scorecam(shared, batch, inputs, raw, ready, counter)
         else:
             yield self._ordered(shared)
 
     def _integrated(
-        self, inputs: tuple[tf.Tensor, ...], raw: dict[str, Any], n: int, counter: ForwardCounter
+        self, inputs: tuple[tf.Tensor, ...], raw: dict[str, Any], n: int, ready: Prepared, counter: ForwardCounter
     ) -> MethodResult:
         if len(inputs) > 1:
             raise MethodError(f"ig reads one input. Expected a model of one film; received {len(inputs)} inputs.")
-        if self._path is None:
-            self._path = integrated.PathGradients(self._traced, self._plan.explained, self.batch_size)
         targets, options = raw["targets"].numpy()[:n], self._plan.options["ig"]
-        maps = integrated.film_maps(self._path, inputs[0], self._zero(), targets, report=counter.report, **options)
+        maps = integrated.film_maps(ready.path, inputs[0], ready.zero(), targets, report=counter.report, **options)
         arrays = maps.arrays()
         arrays["values"][raw["unanswered"].numpy()[:n]] = np.nan
-        return method_result("ig", arrays, self.layers["ig"], self._parameters("ig"))
+        return self._result("ig", arrays, ready)
 
     def _with_scorecam(
         self,
@@ -254,6 +265,7 @@ class Explainer:
         batch: FilmBatch,
         inputs: tuple[tf.Tensor, ...],
         raw: dict[str, Any],
+        ready: Prepared,
         counter: ForwardCounter,
     ) -> Iterator[Explanation]:
         sampled = self._plan.samples_channels
@@ -266,59 +278,18 @@ class Explainer:
             counter,
         )
         for i, film_map in enumerate(film_maps):
-            result = method_result(
-                "scorecam", film_map.arrays(sampled), self.layers["scorecam"], self._parameters("scorecam")
-            )
+            result = self._result("scorecam", film_map.arrays(sampled), ready)
             yield self._ordered(shared.rows(slice(i, i + 1)), scorecam=result)
 
-    def _traced(self, inputs: tf.Tensor | Sequence[tf.Tensor]) -> Trace:
-        return traced(self._model, inputs, output=self._plan.output, training=self._plan.training)
-
-    def _probe(self, inputs: tuple[tf.Tensor, ...], targets: tf.Tensor) -> dict[str, Any]:
-        self.traces += 1
-        trace = self._traced(inputs)
-        outputs, targets = self._answers(self._class_answer(trace), targets)
-        self._zero = integrated.preprocessed_zero(trace)
-        taps = self._plan.taps(trace)
-        self.layers = {name: ", ".join(t.name for t in found) for name, found in taps.items()}
-        # a ReLU or a max pooling may swallow what is not a number, and the map would look like one
-        broken = not_finite(inputs)
-        unanswered = broken | not_finite([outputs["logits"]])
-        outputs["maps"] = self._plan.maps(trace, targets, taps)
-        for name, tensors in outputs["maps"].items():
-            tensors["values"] = blanked(tensors["values"], unanswered if METHODS[name].class_specific else broken)
-        outputs["unanswered"] = unanswered
-        if self._masked is not None:
-            outputs |= self._masked.traced(trace, taps["scorecam"][0])
-            outputs["features"] = blanked(outputs["features"], unanswered)
-        return outputs
-
-    def _class_answer(self, trace: Trace) -> Answer | None:
-        """The output whose classes are reported; none where functions score several outputs, or one without classes."""
-        scored = self._plan.score is not None and self._plan.output is None
-        if scored and (len(trace.answers) > 1 or not trace.answers[0].scores_classes):
-            return None
-        return trace.chosen
-
-    def _answers(self, answer: Answer | None, targets: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        probabilities = logits = tf.zeros((self.batch_size, 0))
-        if answer is not None:
-            probabilities, logits = answer.probabilities, answer.logits
-            self._n_classes, self.units = int(probabilities.shape[-1]), int(answer.raw_logits.shape[-1])
-        if self._plan.score is not None:
-            targets = tf.fill(targets.shape, PREDICTED)
-        else:
-            targets = tf.where(targets == PREDICTED, tf.argmax(probabilities, -1, tf.int32), targets)
-        return {"logits": logits, "probabilities": probabilities, "targets": targets}, targets
-
-    def _parameters(self, name: str) -> dict[str, Any]:
-        return self._plan.parameters(name, self.layers[name])
+    def _result(self, name: str, arrays: Mapping[str, np.ndarray], ready: Prepared) -> MethodResult:
+        layer = ready.layers[name]
+        return method_result(name, arrays, layer, self._plan.parameters(name, layer))
 
     def _ordered(self, explanation: Explanation, **more: MethodResult) -> Explanation:
         results = {**explanation.results, **more}
         return replace(explanation, results={name: results[name] for name in self.methods})
 
-    def _check_targets(self, batch: FilmBatch) -> None:
+    def _check_targets(self, batch: FilmBatch, n_classes: int) -> None:
         if self._plan.score is not None:
             if len(batch) != self.batch_size:
                 raise TargetError(
@@ -326,12 +297,12 @@ class Explainer:
                     f"Expected {self.batch_size} films; received {len(batch)}."
                 )
             return
-        beyond = batch.targets[batch.targets >= self._n_classes]
+        beyond = batch.targets[batch.targets >= n_classes]
         if len(beyond):
             names = f" ({', '.join(self._classes)})" if self._classes else ""
             raise TargetError(
-                f"target {beyond[0]} is out of range. Expected 0 to {self._n_classes - 1}, one of "
-                f"{self._n_classes} classes{names}; received {sorted(set(beyond.tolist()))}."
+                f"target {beyond[0]} is out of range. Expected 0 to {n_classes - 1}, one of "
+                f"{n_classes} classes{names}; received {sorted(set(beyond.tolist()))}."
             )
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from cxrkeras.cams.gradients import film_gradients
+from cxrkeras.cams.tracing.layers import Tap
 from cxrkeras.cams.tracing.preprocessing import leading_preprocessing
 from cxrkeras.cams.tracing.probe import Trace
 from cxrkeras.errors import MethodError
@@ -47,10 +49,18 @@ class PathGradients:
         trace: a model of one input, traced at the points.
         explained: what is explained, from a traced model and targets to ``[n]``.
         pack_size: points per forward and backward.
+        unconnected: what it means that the explained does not depend on the input: an error, or gradients of 0.
     """
 
-    def __init__(self, trace: Callable[[tf.Tensor], Trace], explained: Explained, pack_size: int) -> None:
+    def __init__(
+        self,
+        trace: Callable[[tf.Tensor], Trace],
+        explained: Explained,
+        pack_size: int,
+        unconnected: tf.UnconnectedGradients = tf.UnconnectedGradients.NONE,
+    ) -> None:
         self._trace, self._explained, self.pack_size = trace, explained, pack_size
+        self._unconnected = unconnected
         self.traces = 0
         self._compiled = tf.function(self._gradients, autograph=False)
 
@@ -68,6 +78,9 @@ class PathGradients:
 
         Returns:
             The points' gradients summed per film ``[n, H, W, C]``, and what is explained at each point ``[m]``.
+
+        Raises:
+            UnconnectedLayerError: what is explained cannot be differentiated by the input.
         """
         padding = (0, self.pack_size - len(which))
         summed, values = self._compiled(
@@ -91,8 +104,9 @@ class PathGradients:
     ) -> tuple[tf.Tensor, tf.Tensor]:
         self.traces += 1
         points = baseline + places[:, None, None, None] * (tf.gather(films, which) - baseline)
-        values = self._explained(self._trace(points), tf.gather(targets, which))
-        (gradients,) = tf.gradients(tf.reduce_sum(values * counted), [points])
+        trace = self._trace(points)
+        values = self._explained(trace, tf.gather(targets, which))
+        (gradients,) = film_gradients(trace, values * counted, (Tap("input", points),), self._unconnected)
         return tf.math.unsorted_segment_sum(gradients, which, films.shape[0]), values
 
 
@@ -187,14 +201,3 @@ def preprocessed_zero(trace: Trace) -> Callable[[], np.ndarray]:
         return -ends[0] / slope
 
     return zero
-
-
-def check_options(options: Mapping[str, int]) -> None:
-    """Refuse a number of steps that is not a whole number of 1 or more.
-
-    Raises:
-        MethodError: another number.
-    """
-    steps = options["ig_steps"]
-    if int(steps) != steps or steps < 1:
-        raise MethodError(f"ig_steps has to be a whole number of 1 or more; received {steps}. The default is 50.")

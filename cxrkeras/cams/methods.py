@@ -134,12 +134,12 @@ def fused_levels(levels: Sequence[Tensor], fusion: str = "mean", level_weights: 
     its film and the remaining weights renormalised.
 
     Args:
-        levels: raw maps ``[n, h_l, w_l]``, finest first.
+        levels: raw maps ``[n, h_l, w_l]``.
         fusion: `mean` or `max`.
         level_weights: one per level, None for equal weights; used by `mean`.
 
     Returns:
-        Maps ``[n, h_0, w_0]`` in 0..1; `levels_used` bool ``[n, n_levels]``.
+        Maps ``[n, h, w]`` at the finest grid, in 0..1; `levels_used` bool ``[n, n_levels]``.
 
     Raises:
         MethodError: an unknown fusion, or weights that do not fit the levels.
@@ -152,7 +152,9 @@ def fused_levels(levels: Sequence[Tensor], fusion: str = "mean", level_weights: 
             f"level_weights do not fit: expected {len(levels)} weights, none negative and not all zero; "
             f"received {weights}. Give one per layer, finest first."
         )
-    scaled, used = zip(*(_unit(_resized(level, levels[0].shape[1:])) for level in levels), strict=True)
+    if fusion == "max" and level_weights is not None:
+        raise MethodError("level_weights weigh a mean. Expected fusion='mean', or no weights; received fusion='max'.")
+    scaled, used = zip(*(_unit(_resized(level, _finest(levels))) for level in levels), strict=True)
     maps, valid = tf.stack(scaled, -1), tf.stack(used, -1)
     if fusion == "max":
         return tf.reduce_max(maps, -1), {"levels_used": valid}
@@ -171,13 +173,16 @@ def scaled_maximum(levels: Sequence[Tensor], layercam_gamma: float = 2.0) -> Map
     Returns:
         Maps ``[n, h, w]`` at the finest grid; a level whose maximum is 0 adds zeros.
     """
-    finest = max((level.shape[1:] for level in levels), key=lambda grid: grid[0] * grid[1])
-    resized = [_resized(level, finest) for level in levels]
+    resized = [_resized(level, _finest(levels)) for level in levels]
     scaled = [
         tf.tanh(layercam_gamma * tf.math.divide_no_nan(level, tf.reduce_max(level, (1, 2), keepdims=True)))
         for level in resized
     ]
     return tf.reduce_max(tf.stack(scaled, -1), -1), {}
+
+
+def _finest(levels: Sequence[Tensor]) -> Sequence[int]:
+    return max((level.shape[1:] for level in levels), key=lambda grid: grid[0] * grid[1])
 
 
 def _resized(maps: Tensor, grid: Sequence[int]) -> Tensor:

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from cxrkeras.cams.gradients import film_gradients
 from cxrkeras.cams.registry import FORWARD, METHODS, MULTISCALE, Method
 from cxrkeras.cams.scores import Scores
 from cxrkeras.cams.tracing.layers import Tap, Wanted, tap
-from cxrkeras.cams.tracing.probe import SIGMOID, Trace
-from cxrkeras.errors import UnconnectedLayerError
+from cxrkeras.cams.tracing.probe import Trace
+from cxrkeras.cams.tracing.squashing import SIGMOID
 
 ON = ("logit", "probability", "margin")
 MULTISCALE_LAYERS = ("stride8", "stride16", "stride32")
@@ -147,16 +148,9 @@ class Plan:
         return {"values": values, **extras}
 
     def _gradients(self, trace: Trace, targets: tf.Tensor, needed: Mapping[str, Tap]) -> dict[str, tf.Tensor]:
-        explained = tf.reduce_sum(self.explained(trace, targets))
-        found = tf.gradients(explained, [t.tensor for t in needed.values()], unconnected_gradients=self.unconnected)
-        for wanted, gradient in zip(needed.values(), found, strict=True):
-            if gradient is None:
-                raise UnconnectedLayerError(
-                    f"the class scores of {trace.model} do not depend on layer '{wanted.name}'. "
-                    "Expected a layer between the film and the output; name another one."
-                )
+        found = film_gradients(trace, self.explained(trace, targets), tuple(needed.values()), self.unconnected)
         modifier = self.gradient_modifier or (lambda gradient: gradient)
-        return {name: modifier(tf.cast(gradient, tf.float32)) for name, gradient in zip(needed, found, strict=True)}
+        return {name: modifier(gradient) for name, gradient in zip(needed, found, strict=True)}
 
     def explained(self, trace: Trace, targets: tf.Tensor) -> tf.Tensor:
         """What is explained, one value per film ``[n]``; films do not touch each other, so neither do its gradients."""

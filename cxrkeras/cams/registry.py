@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cxrkeras.cams.options import check_values
 from cxrkeras.errors import MethodError, unknown
 
 # Raise it when a method would make other maps from the same model and film: stored maps are keyed by it.
-MAPS_VERSION = 1
+MAPS_VERSION = 2
 
 GRADIENT, ACTIVATION, MULTISCALE, FORWARD = "gradient", "activation", "multiscale", "forward"
 INPUT, PATH = "input", "path"
@@ -186,12 +187,13 @@ def method_options(names: Iterable[str], given: Mapping[str, Any]) -> dict[str, 
         For each name, all its options.
 
     Raises:
-        MethodError: an option that no method has.
+        MethodError: an option that no method has, or a value that it cannot have.
     """
     known = sorted({option for method in METHODS.values() for option in method.defaults})
     for option in given:
         if option not in known:
             raise unknown("option", option, known, MethodError)
+    check_values(given)
     return {name: {key: given.get(key, value) for key, value in METHODS[name].defaults.items()} for name in names}
 
 
@@ -205,11 +207,12 @@ def checked_option(name: str, text: str) -> tuple[str, Any]:
     Raises:
         MethodError: an option that no method has.
     """
-    method_options((), {name: None})
     try:
-        return name, json.loads(text)
+        value = json.loads(text)
     except ValueError:
-        return name, text
+        value = text
+    method_options((), {name: value})
+    return name, value
 
 
 def scorecam_forwards(n_films: int, channels: int, max_channels: int | None = None) -> int:

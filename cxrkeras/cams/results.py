@@ -51,7 +51,8 @@ class Explanation:
 
     Attributes:
         probabilities: float32 ``[n, n_classes]``; a single sigmoid unit gives the two columns (1 − s, s).
-        logits: float32 ``[n, n_classes]``; a single unit z gives (−z, z).
+        logits: float32 ``[n, n_classes]``; a single unit z gives (−z, z). NaN where the model's output is made of
+            probabilities (an average of softmaxes) and so has none.
         targets: class explained by each map, int ``[n]``; −1 where a score function was explained. With several outputs
             and none chosen, probabilities and logits have no columns.
         results: method name -> its maps, in the order asked for.

@@ -58,8 +58,12 @@ class Scores(Hosted):
 
         return scored(*outputs)
 
-    def values(self, outputs: Sequence[tf.Tensor]) -> tf.Tensor:
+    def values(self, outputs: Sequence[tf.Tensor], *, shared: bool = True) -> tf.Tensor:
         """The summed scores of each film ``[n]``, eagerly.
+
+        Args:
+            outputs: of the model, ``[n, …]`` each.
+            shared: whether one value for the whole batch is shared out to its films; else it is an error.
 
         Raises:
             TargetError: not one function per output, or not one value per film.
@@ -67,7 +71,7 @@ class Scores(Hosted):
         self.check_count(len(outputs))
         count = int(outputs[0].shape[0])
         pairs = zip(self.functions, outputs, strict=True)
-        return tf.add_n([film_scores(function(output), count) for function, output in pairs])
+        return tf.add_n([film_scores(function(output), count, shared) for function, output in pairs])
 
     def check_count(self, n_outputs: int) -> None:
         """Raise a TargetError unless there is one function per output."""
@@ -119,20 +123,21 @@ class Reading:
         own = [own_probabilities(output, head) for output, head in zip(outputs, self.heads, strict=True)]
         return tf.concat([tf.reshape(one, (-1, int(np.prod(one.shape[1:])))) for one in own], -1)
 
-    def outputs(self, row: np.ndarray, count: int) -> list[tf.Tensor]:
-        """One row of all outputs as a batch of `count` films that all got these answers; inverse of `rows`."""
+    def outputs(self, rows: np.ndarray) -> list[tf.Tensor]:
+        """All outputs ``[n, …]`` from rows ``[n, columns]``; the inverse of `rows` where no output is chosen."""
         ends = np.cumsum([int(np.prod(shape)) for shape in self.shapes])[:-1]
-        parts = zip(np.split(row, ends), self.shapes, strict=True)
-        return [tf.constant(np.tile(part.reshape(1, *shape), (count, *[1] * len(shape)))) for part, shape in parts]
+        parts = zip(np.split(rows, ends, axis=1), self.shapes, strict=True)
+        return [tf.constant(part.reshape(len(rows), *shape)) for part, shape in parts]
 
 
-def film_scores(values: Any, count: int) -> tf.Tensor:
+def film_scores(values: Any, count: int, shared: bool = True) -> tf.Tensor:
     """Bring what a score function returned to one value per film, float32 ``[count]``.
 
     Args:
         values: a tensor or an array ``[count, …]`` (averaged over all but the films), a list of one value per film, or
             one value for the whole batch, which is shared out to its films.
         count: films in the batch.
+        shared: whether one value for the whole batch will do.
 
     Raises:
         TargetError: another number of values.
@@ -140,11 +145,12 @@ def film_scores(values: Any, count: int) -> tf.Tensor:
     if isinstance(values, list | tuple) and len(values):
         values = tf.stack([tf.convert_to_tensor(value) for value in values])
     values = tf.cast(tf.convert_to_tensor(values), tf.float32)
-    if values.shape.rank == 0:
+    if values.shape.rank == 0 and (shared or count == 1):
         return tf.fill((count,), values / count)
-    if values.shape[0] != count:
+    if values.shape.rank == 0 or values.shape[0] != count:
+        received = 1 if values.shape.rank == 0 else values.shape[0]
         raise TargetError(
-            f"expected {count} targets, one per image; received {values.shape[0]} scores. "
+            f"expected {count} targets, one per image; received {received} scores. "
             "A score function gives one value per film."
         )
     return tf.reduce_mean(tf.reshape(values, (count, -1)), -1)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cxrkeras.maps import min_max
+from cxrkeras.maps import degenerate, min_max
 
 SAME = 0.02
 
@@ -22,7 +22,8 @@ class Neighbour:
 
     Attributes:
         method: its name.
-        difference: largest absolute difference of any cell of any film after min-max, 0 to 1.
+        difference: largest absolute difference of any cell of any film after min-max, 0 to 1; NaN where no film has
+            a map with contrast.
     """
 
     method: str
@@ -35,12 +36,18 @@ class Neighbour:
 
 
 def largest_difference(first: np.ndarray, second: np.ndarray) -> float:
-    """Return max |minmax(first) − minmax(second)| over all films and cells, 0 to 1; NaN without a film.
+    """Return max |minmax(first) − minmax(second)| over all cells, 0 to 1, of films where either map has contrast.
 
     Args:
         first, second: raw maps ``[n, h, w]`` of the same films on the same grid.
+
+    Returns:
+        NaN where no film has a map with contrast: two blank maps are not the same evidence, they are none.
     """
-    return float(np.abs(min_max(first) - min_max(second)).max(initial=0)) if len(first) else float("nan")
+    shown = ~(degenerate(first) & degenerate(second))
+    if not shown.any():
+        return float("nan")
+    return float(np.abs(min_max(first[shown]) - min_max(second[shown])).max())
 
 
 def nearest(maps: Mapping[str, np.ndarray]) -> dict[str, Neighbour]:
@@ -60,5 +67,5 @@ def nearest(maps: Mapping[str, np.ndarray]) -> dict[str, Neighbour]:
             if other != name and theirs.shape == values.shape
         ]
         if others:
-            found[name] = min(others, key=lambda neighbour: neighbour.difference)
+            found[name] = min(others, key=lambda near: (np.isnan(near.difference), near.difference))
     return found

@@ -44,6 +44,11 @@ class Classifier:
         return int(self.model.input_shape[1])
 
     @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Shape ``(H, W, channels)`` of a film as the model takes it."""
+        return tuple(int(side) for side in self.model.input_shape[1:])
+
+    @property
     def grid(self) -> tuple[int, int]:
         """Grid ``(h, w)`` of the head's input."""
         shape = self.model.get_layer(self.backbone.head_input).output.shape

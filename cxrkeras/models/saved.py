@@ -37,8 +37,10 @@ class SavedModel:
     """A user's model behind the film's pixels.
 
     Attributes:
-        model: films ``[n, H, W, 3]`` in 0..255 -> the user's own output; the user's model itself where it takes those.
+        model: films ``[n, H, W, channels]`` in 0..255 -> the user's own output; the user's model itself where it takes
+            those.
         image_size: ``(H, W)`` in pixels.
+        channels: 1 or 3; films are grey, so 3 hold the same.
         n_classes: number of classes; a single output unit has two.
         pixel_range: what the user's model takes for black and white.
         backbone: roles in place of a row of the table.
@@ -46,22 +48,28 @@ class SavedModel:
 
     model: keras.Model
     image_size: tuple[int, int]
+    channels: int
     n_classes: int
     pixel_range: tuple[float, float]
     backbone: Roles = Roles()
 
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Shape ``(H, W, channels)`` of a film as the model takes it."""
+        return (*self.image_size, self.channels)
+
 
 class _FromFilms(keras.Model):
-    """Brings films to the range and channels of another model; subclassed, so that the other stays as it is."""
+    """Brings films to the range of another model; subclassed, so that the other stays as it is."""
 
-    def __init__(self, model: keras.Model, pixel_range: tuple[float, float], channels: int) -> None:
+    def __init__(self, model: keras.Model, pixel_range: tuple[float, float]) -> None:
         super().__init__(name=f"{model.name}_from_films")
         low, high = pixel_range
         self.pixel_range = keras.layers.Rescaling((high - low) / FILM_RANGE[1], low, dtype="float32")
-        self.inner, self.channels = model, channels
+        self.inner = model
 
     def call(self, films, training=None):
-        return self.inner(self.pixel_range(films)[..., : self.channels], training=training)
+        return self.inner(self.pixel_range(films), training=training)
 
 
 def saved_model(
@@ -92,10 +100,10 @@ def saved_model(
             "Save keras.Model(model.inputs, model.outputs[0]), or use cxrkeras.cams with a score function."
         )
     units = int(outputs[0].shape[-1])
-    if channels != 3 or tuple(pixel_range) != FILM_RANGE:
-        model = _FromFilms(model, pixel_range, channels)
-        model(np.zeros((1, *size, 3), np.float32), training=False)
-    return SavedModel(model, size, max(units, 2), (float(low), float(high)))
+    if tuple(pixel_range) != FILM_RANGE:
+        model = _FromFilms(model, pixel_range)
+        model(np.zeros((1, *size, channels), np.float32), training=False)
+    return SavedModel(model, size, channels, max(units, 2), (float(low), float(high)))
 
 
 def _loaded(file: Path) -> keras.Model:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -85,8 +86,7 @@ def _forwards(opened: OpenRun, n_films: int, options: MapOptions) -> int:
         channels = int(model.get_layer(layer).output.shape[-1])
     else:
         explainer = _explainer(opened, ("scorecam",), options)
-        size = opened.classifier.image_size
-        explainer.prepare((*(size if isinstance(size, tuple) else (size, size)), 3))
+        explainer.prepare(opened.classifier.input_shape)
         channels = explainer.channels
     return scorecam_forwards(n_films, channels, options.given.get("max_channels"))
 
@@ -179,7 +179,8 @@ def _compute(
     try:
         with reporter.task(label, len(films)) as advance:
             moved = _moving(advance, len(films))
-            for part in explainer.explain_batches(_batches(films, targets), n_films=len(films), progress=moved):
+            batches = _batches(films, targets, opened.classifier.input_shape[-1])
+            for part in explainer.explain_batches(batches, n_films=len(films), progress=moved):
                 unsaved.append(part)
                 if time.monotonic() - saved_at > _SAVE_SECONDS:
                     first = _save(opened, epoch, selection, methods, films, first, unsaved, options)
@@ -243,11 +244,13 @@ def _peer(opened: OpenRun, methods: tuple[str, ...], options: MapOptions) -> Pee
     )
 
 
-def _batches(films: FilmSet, targets: np.ndarray | None) -> Iterator[tuple[np.ndarray, np.ndarray | None, np.ndarray]]:
+def _batches(
+    films: FilmSet, targets: np.ndarray | None, channels: int
+) -> Iterator[tuple[np.ndarray, np.ndarray | None, np.ndarray]]:
     done = 0
     for pixels, _, _ in film_batches(films.store, films.indices, films.labels, batch_size=BATCH):
         part = slice(done, done + len(pixels))
-        yield pixels.numpy(), None if targets is None else targets[part], films.ids[part]
+        yield pixels.numpy()[..., :channels], None if targets is None else targets[part], films.ids[part]
         done = part.stop
 
 
@@ -285,6 +288,8 @@ def _save(
         with one_at_a_time(file.parent):
             stored = load_maps(file)
             if stored is not None:
+                # a saved model may have been given other class names since
+                stored = replace(stored, classes=opened.classes)
                 # a film whose file or target changed is replaced, not doubled
                 stored = stored.subset(~np.isin(stored.images, fresh.images))
             joined = fresh if stored is None or not len(stored) else concatenate([stored, fresh])
@@ -296,4 +301,5 @@ def _complete(opened: OpenRun, epoch: int, selection: Selection, method: str, op
     parameters = map_parameters(opened, epoch, method, options)
     stored = selection.sink.find_maps(epoch, selection.split, method, parameters)
     place = {image: row for row, image in enumerate(stored.images.tolist())}
-    return stored.subset(np.array([place[image] for image in selection.films.ids.tolist()], int))
+    rows = np.array([place[image] for image in selection.films.ids.tolist()], int)
+    return replace(stored.subset(rows), classes=opened.classes)

@@ -57,7 +57,7 @@ def explain_selection(
     for name in names:
         maps = all_maps[name]
         _warn_of_gaps(maps, reporter)
-        folder = selection.sink.overlays_path(epoch, pictures_name(maps, selection, options))
+        folder = selection.sink.overlays_path(epoch, pictures_name(maps, selection, options, keyed=not epoch))
         written = _draw(folder, maps, selection, epoch or None, overlays, reporter)
         other = [status for status in maps.status if status not in ("ok", "degenerate")]
         rows.append(
@@ -86,10 +86,11 @@ def _warn_of_gaps(maps: Maps, reporter: Reporter) -> None:
         )
 
 
-def pictures_name(maps: Maps, selection: Selection, options: MapOptions) -> str:
+def pictures_name(maps: Maps, selection: Selection, options: MapOptions, *, keyed: bool = False) -> str:
     """Folder name of a method's pictures: the method, and whatever is not the default, so that none overwrites another.
 
-    Another target than the label, another split than `test`, another engine, layer or option stand apart.
+    Another target than the label, another split than `test`, another engine, layer or option stand apart; with `keyed`
+    whatever else is among the maps' parameters does, too.
     """
     target = "" if options.target == "label" else f"@{options.target}"
     split = f"--{selection.split}" if selection.inside and selection.split != "test" else ""
@@ -100,7 +101,7 @@ def pictures_name(maps: Maps, selection: Selection, options: MapOptions) -> str:
         and (options.on == "logit" or not method.explains_score)
         and not any(name in method.defaults for name in options.given)
     )
-    return f"{maps.method}{target}{split}{engine}" + ("" if default else f"--{key8(maps.parameters)}")
+    return f"{maps.method}{target}{split}{engine}" + ("" if default and not keyed else f"--{key8(maps.parameters)}")
 
 
 def spread_over_classes(labels: np.ndarray, n: int) -> np.ndarray:

@@ -5,6 +5,7 @@ Everything that changes a map is in `map_parameters`; stored maps are keyed by i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ from cxrkeras.models.classifier import Classifier
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.selection import Selection
 
+DEFAULT_LAYER = "head_input"
 SAMPLING = ("max_channels", "tolerance")
 ENGINES = ("cxrkeras", PEER)
 
@@ -37,7 +39,7 @@ class MapOptions:
     """
 
     target: str = "label"
-    layer: str = "head_input"
+    layer: str = DEFAULT_LAYER
     engine: str = "cxrkeras"
     on: str = "logit"
     given: Mapping[str, Any] = field(default_factory=dict)
@@ -114,6 +116,11 @@ def check_options(methods: Sequence[str], options: MapOptions) -> None:
                 f"option {name} belongs to {', '.join(takers)}, but the methods are {', '.join(methods)}. "
                 "Leave it out, or name such a method."
             )
+    if options.layer != DEFAULT_LAYER and not any(_reads_a_layer(name, options) for name in methods):
+        raise MethodError(
+            f"--layer {options.layer} would change nothing: {', '.join(methods)} read other layers. "
+            "Leave it out, or give ms-gradcam++ a comma list, finest first."
+        )
     if len(options.layers) > 1:
         for name in methods:
             joins = METHODS[name].fuse is not None
@@ -123,6 +130,11 @@ def check_options(methods: Sequence[str], options: MapOptions) -> None:
                     f"{name} reads one layer; received {len(options.layers)}: {options.layer}. "
                     f"Name one, or use a method that joins layers: {', '.join(takers)}."
                 )
+
+
+def _reads_a_layer(method: str, options: MapOptions) -> bool:
+    row = METHODS[method]
+    return not row.at_input and (row.kind != MULTISCALE or len(options.layers) > 1)
 
 
 def _check_peer_options(methods: Sequence[str], options: MapOptions) -> None:
@@ -164,6 +176,8 @@ def map_parameters(opened: OpenRun, epoch: int, method: str, options: MapOptions
         "resize": settings.resize,
         "bits": settings.bits,
     }
+    # plain JSON, as it comes back from a stored file
+    shared = json.loads(json.dumps(shared))
     if options.engine == PEER:
         return shared | peer_parameters(method, layers[0], options.given.get("max_channels"))
     row = METHODS[method]
@@ -171,4 +185,4 @@ def map_parameters(opened: OpenRun, epoch: int, method: str, options: MapOptions
     own = {"on": options.on if row.explains_score else None, **method_options([method], given)[method]}
     if row.kind == FORWARD and options.sampled:
         own["seed"] = options.seed
-    return shared | {name: value for name, value in own.items() if value is not None}
+    return shared | json.loads(json.dumps({name: value for name, value in own.items() if value is not None}))

@@ -96,6 +96,11 @@ class OpenRun(ExplainerCache):
         root = data_root(self.config, self.run.info.get("data_root"))
         return film_set(self.frame, root, self.classes, self.classifier.image_size, self.config.data)
 
+    @property
+    def reading(self) -> str:
+        """How films are read, where that is not the run's own way: never."""
+        return ""
+
     def split(self, name: str) -> np.ndarray:
         """Rows of the manifest in a split, int ``[n]``.
 

@@ -35,13 +35,23 @@ def ensure_predictions(
 
 
 def keep_predictions(opened: OpenRun, epoch: int, selection: Selection, probabilities: np.ndarray) -> None:
-    """Store probabilities that came with the maps, unless the run has them: whole splits, and films from outside."""
-    if selection.inside and (
-        len(selection) < int((opened.frame["split"] == selection.split).sum())
-        or opened.run.predictions(epoch, selection.split) is not None
-    ):
+    """Store probabilities that came with the maps, unless the run has them: whole splits, and films from outside.
+
+    Films from outside join those that were stored before; a saved model's stand apart by how it reads its films.
+    """
+    table = table_of(selection, probabilities, opened.classes)
+    if selection.inside:
+        whole = len(selection) == int((opened.frame["split"] == selection.split).sum())
+        if whole and opened.run.predictions(epoch, selection.split) is None:
+            selection.sink.write_predictions(epoch, selection.split, table)
         return
-    selection.sink.write_predictions(epoch, selection.split, table_of(selection, probabilities, opened.classes))
+    name = selection.split + opened.reading
+    stored = selection.sink.predictions(epoch, name)
+    if stored is not None and len(stored.columns) == len(table.columns):
+        # the columns of a saved model may have been given other class names since
+        stored = stored.set_axis(table.columns, axis=1)
+        table = pd.concat([stored[~stored["image"].isin(set(table["image"]))], table], ignore_index=True)
+    selection.sink.write_predictions(epoch, name, table)
 
 
 def table_of(selection: Selection, probabilities: np.ndarray, classes: tuple[str, ...]) -> pd.DataFrame:

@@ -47,15 +47,15 @@ class OpenModel(ExplainerCache):
         self.config = Config(data=DataSettings(path=str(self.file)))
 
     @property
-    def title(self) -> str:
-        """What the printed table is called."""
-        return self.file.name
+    def reading(self) -> str:
+        """How films are read, where that is not 0..255, as a suffix of file names: `--0..1`."""
+        low, high = self.classifier.pixel_range
+        return "" if (low, high) == FILM_RANGE else f"--{low:g}..{high:g}"
 
     def checkpoint_hash(self, epoch: int) -> str:
-        """SHA-256 of the model's file, and what its input was scaled to, where that is not the film's own range."""
+        """SHA-256 of the model's file, and how it reads films, where that is not the film's own range."""
         del epoch
-        low, high = self.classifier.pixel_range
-        return self._hash if (low, high) == FILM_RANGE else f"{self._hash} {low:g}..{high:g}"
+        return self._hash + self.reading
 
     def load(self, epoch: int) -> str:
         """The weights are the file's own."""

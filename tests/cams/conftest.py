@@ -69,6 +69,14 @@ def targets():
     return np.array([0, 1, 2, 0, 1])
 
 
+def _average_pooling():
+    return [keras.layers.AveragePooling2D(SIDE // 4, name="average"), keras.layers.Flatten(name="row")]
+
+
+def _there_and_back(row):
+    return keras.ops.squeeze(keras.ops.expand_dims(row, 1), 1)
+
+
 def _family(trunk, head):
     """Kind -> model; all are built from the same layers, so all are the same function."""
 
@@ -94,6 +102,9 @@ def _family(trunk, head):
         "subclassed": Subclassed([*trunk, *head]),
         "subclassed_nested": Subclassed([base, *head], name="subclassed_nested"),
         "reused": outer(prepared_twice, [*trunk[1:], *head], "reused"),
+        "average_pooled": outer(base, [*_average_pooling(), *head[1:]], "average_pooled"),
+        "op_mean": outer(base, [lambda features: keras.ops.mean(features, (1, 2)), *head[1:]], "op_mean"),
+        "squeezed": outer(base, [*head, _there_and_back], "squeezed"),
     }
     for kind in ("subclassed", "subclassed_nested"):
         family[kind](np.zeros((1, SIDE, SIDE, 3), np.float32))

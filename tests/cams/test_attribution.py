@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from cxrkeras.cams import Explainer, explain_all
 from cxrkeras.cams.integrated import completeness_gap
-from cxrkeras.errors import MethodError
+from cxrkeras.errors import MethodError, UnconnectedLayerError
 
 
 def tape_gradients(model, films, targets):
@@ -108,7 +108,7 @@ def test_packs_do_not_change_the_maps_and_are_traced_once(flat, films, targets, 
     )
     explainer.explain(films[:3], targets[:3])
     assert explainer.traces == 1
-    assert explainer._path.traces == 1
+    assert explainer._in_use.path.traces == 1
 
 
 def test_what_is_explained_can_be_the_probability(flat, films, targets):
@@ -131,3 +131,26 @@ def test_progress_counts_every_point_and_ends_at_its_total(flat, films, targets)
     )
     assert seen[-1] == (5 * (1 + 6 + 2), 5 * (1 + 6 + 2))
     assert all(done <= in_all for done, in_all in seen)
+
+
+@pytest.fixture(scope="module")
+def whole_numbers():
+    """A model that takes its films as whole numbers, so that it has no gradient there."""
+    films = keras.Input((16, 16, 3), dtype="uint8")
+    x = keras.layers.Conv2D(4, 3, activation="relu", name="conv")(keras.layers.Rescaling(1 / 255)(films))
+    return keras.Model(films, keras.layers.Dense(2, "softmax")(keras.layers.GlobalAveragePooling2D()(x)))
+
+
+@pytest.mark.parametrize("method", ["saliency", "ig"])
+def test_films_that_cannot_be_differentiated_are_refused_or_give_zero_maps(whole_numbers, method):
+    films, targets = np.random.default_rng(0).uniform(0, 255, (3, 16, 16, 3)), [0, 1, 1]
+    with pytest.raises(UnconnectedLayerError, match=r"cannot be differentiated by its films.*dtype float32"):
+        explain_all(whole_numbers, films, targets, methods=method)
+    zero = tf.UnconnectedGradients.ZERO
+    result = explain_all(whole_numbers, films, targets, methods=f"gradcam,{method}", unconnected_gradients=zero)
+    np.testing.assert_array_equal(result[method].values, 0)
+    np.testing.assert_array_equal(result[method].status, "degenerate")
+    if method == "ig":
+        np.testing.assert_array_equal(result["ig"].extras["completeness_gap"], 1)
+    alone = explain_all(whole_numbers, films, targets, methods="gradcam")["gradcam"]
+    np.testing.assert_array_equal(result["gradcam"].values, alone.values)

@@ -20,6 +20,9 @@ KINDS = (
     "subclassed",
     "subclassed_nested",
     "reused",
+    "average_pooled",
+    "op_mean",
+    "squeezed",
 )
 ORDER = np.array([4, 2, 0, 3, 1])
 # what the logit's gradient enters once, so that ten times the head is ten times the map, or which no head enters

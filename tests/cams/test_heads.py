@@ -3,9 +3,11 @@
 import keras
 import numpy as np
 import pytest
+from tf_keras_vis.gradcam import Gradcam
+from tf_keras_vis.utils.scores import CategoricalScore
 
-from cxrkeras.cams import explain_all
-from cxrkeras.errors import LayerError, TargetError
+from cxrkeras.cams import GradCAM, explain_all
+from cxrkeras.errors import HiddenLogitsError, LayerError, TargetError
 
 
 def maps(model, films, targets, **settings):
@@ -61,13 +63,135 @@ def test_log_probabilities_are_exponentiated(with_head, films, targets):
         np.testing.assert_allclose(explained[method].values, expected[method].values, rtol=1e-4, atol=1e-5)
 
 
-def test_an_average_of_softmaxes_is_not_squashed_again(with_head, films, targets):
+@pytest.mark.parametrize(
+    "reshaped",
+    [
+        lambda row: keras.layers.Reshape((3,))(row),
+        lambda row: keras.ops.squeeze(keras.layers.Reshape((1, 3))(row), 1),
+        lambda row: keras.ops.squeeze(keras.ops.expand_dims(row, -1), -1),
+        lambda row: keras.layers.Flatten()(keras.layers.Activation("linear", dtype="float64")(row)),
+    ],
+)
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_reshapes_behind_the_squashing_are_looked_through(with_head, films, targets, activation, reshaped):
+    squashed = with_head(3, activation, spread=4.0)
+    model = keras.Model(squashed.inputs, reshaped(squashed.output))
+    # the margin tells a softmax from sigmoids
+    settings = {"methods": "gradcam,scorecam", "on": "margin", "batch_size": 5}
+    explained, expected = (explain_all(one, films, targets, **settings) for one in (model, squashed))
+    np.testing.assert_allclose(explained.logits, expected.logits, rtol=1e-6)
+    np.testing.assert_allclose(explained.probabilities, expected.probabilities, rtol=1e-6)
+    for method in ("gradcam", "scorecam"):
+        np.testing.assert_allclose(explained[method].values, expected[method].values, rtol=1e-5, atol=1e-7)
+
+
+def test_logits_of_another_shape_than_the_output_are_reshaped_with_it(with_head, films, targets):
+    linear = with_head(3, None, spread=4.0)
+    squashed = keras.layers.Softmax()(keras.layers.Reshape((1, 1, 3))(linear.output))
+    model = keras.Model(linear.inputs, keras.layers.Flatten()(squashed))
+    explained = explain_all(model, films, targets, methods="gradcam")
+    np.testing.assert_allclose(explained.logits, linear.predict(films, verbose=0), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(explained["gradcam"].values, maps(linear, films, targets), rtol=1e-5, atol=1e-7)
+
+
+@pytest.fixture(scope="module")
+def ensemble(with_head):
+    """An average of a softmax and a sharper one, and its two parts."""
     linear = with_head(3, None, spread=2.0)
     sharper = keras.layers.Rescaling(3.0)(linear.output)
-    parts = [keras.layers.Softmax()(logits) for logits in (linear.output, sharper)]
-    model = keras.Model(linear.inputs, keras.layers.Average()(parts))
-    explained = explain_all(model, films, targets, methods="gradcam")
+    parts = [keras.layers.Softmax(name=name)(z) for name, z in (("mild", linear.output), ("sharp", sharper))]
+    averaged = keras.Model(linear.inputs, keras.layers.Average()(parts), name="ensemble")
+    return averaged, [keras.Model(linear.inputs, part) for part in parts]
+
+
+def test_an_average_of_softmaxes_is_not_squashed_again_and_has_no_logits(ensemble, films, targets):
+    model, _ = ensemble
+    explained = explain_all(model, films, targets, methods="eigencam,scorecam")
     np.testing.assert_allclose(explained.probabilities, model.predict(films, verbose=0), atol=1e-6)
+    assert explained.logits.shape == (5, 3)
+    assert np.isnan(explained.logits).all()
+    assert (explained["eigencam"].status == "ok").all()
+
+
+def test_the_probability_of_an_average_is_the_average_of_the_probabilities(ensemble, films, targets):
+    """Without the ReLU that ends them, Grad-CAM and ScoreCAM are linear in what is explained."""
+    model, parts = ensemble
+    settings = {"methods": "gradcam,scorecam", "on": "probability", "rectify": lambda x: x}
+    averaged = explain_all(model, films, targets, **settings)
+    alone = [explain_all(part, films, targets, **settings) for part in parts]
+    for method in ("gradcam", "scorecam"):
+        expected = sum(one[method].values for one in alone) / 2
+        np.testing.assert_allclose(averaged[method].values, expected, rtol=1e-3, atol=1e-5 * np.abs(expected).max())
+    assert averaged["gradcam"].parameters["on"] == "probability"
+
+
+@pytest.mark.parametrize("on", ["logit", "margin"])
+@pytest.mark.parametrize("method", ["gradcam", "saliency", "ig"])
+def test_probabilities_are_not_taken_for_logits(ensemble, films, targets, method, on):
+    message = r"ensemble is made of probabilities: '(mild|sharp)' squashes inside.*--on probability.*score function"
+    with pytest.raises(HiddenLogitsError, match=message):
+        explain_all(ensemble[0], films, targets, methods=method, on=on)
+
+
+def test_a_score_function_of_an_average_gets_its_probabilities(ensemble, films):
+    model, second = ensemble[0], np.ones(5, int)
+    scored = explain_all(model, films, methods="gradcam", score=lambda p: p[:, 1])["gradcam"].values
+    named = explain_all(model, films, second, methods="gradcam", on="probability")["gradcam"].values
+    np.testing.assert_allclose(scored, named, rtol=1e-5, atol=1e-8)
+
+
+def test_drop_in_classes_explain_the_probability_of_an_average(ensemble, films):
+    """As tf-keras-vis does, which differentiates what the model puts out."""
+    raw = {"expand_cam": False, "normalize_cam": False}
+    engine = GradCAM(ensemble[0])
+    heat = engine(CategoricalScore(1), films, **raw)
+    expected = maps(ensemble[0], films, np.ones(5, int), on="probability")
+    np.testing.assert_allclose(heat, expected, rtol=1e-5, atol=1e-8)
+    np.testing.assert_array_equal(engine(CategoricalScore(1), films, **raw), heat)
+    copy = keras.models.clone_model(ensemble[0])
+    copy.set_weights(ensemble[0].get_weights())
+    peer = Gradcam(copy)(CategoricalScore(1), films, penultimate_layer="top", **raw)
+    np.testing.assert_allclose(heat, peer, rtol=1e-4, atol=1e-5 * np.abs(peer).max())
+
+
+def test_concatenated_sigmoid_units_keep_their_probabilities(with_head, trunk, films, targets):
+    whole = with_head(3, "sigmoid", spread=4.0)
+    kernel, bias = whole.get_layer("scores").get_weights()
+    features = keras.layers.GlobalAveragePooling2D()(trunk[-1].output)
+    units = [keras.layers.Dense(1, activation="sigmoid") for _ in range(3)]
+    model = keras.Model(trunk[0].input, keras.layers.Concatenate()([unit(features) for unit in units]))
+    for i, unit in enumerate(units):
+        unit.set_weights([kernel[:, i : i + 1], bias[i : i + 1]])
+    explained, expected = (
+        explain_all(one, films, targets, methods="gradcam,scorecam", on="probability") for one in (model, whole)
+    )
+    np.testing.assert_allclose(explained.probabilities, expected.probabilities, atol=1e-6)
+    for method in ("gradcam", "scorecam"):
+        np.testing.assert_allclose(explained[method].values, expected[method].values, rtol=1e-4, atol=1e-6)
+
+
+def test_an_average_of_single_sigmoid_units_is_a_probability(with_head, films):
+    unit = with_head(1, "sigmoid", spread=4.0)
+    model = keras.Model(unit.inputs, keras.layers.Average()([unit.output, 1.0 * unit.output]))
+    explained = explain_all(model, films, np.ones(5, int), methods="gradcam", on="probability")
+    expected = explain_all(unit, films, np.ones(5, int), methods="gradcam", on="probability")
+    np.testing.assert_allclose(explained.probabilities, expected.probabilities, atol=1e-6)
+    np.testing.assert_allclose(explained["gradcam"].values, expected["gradcam"].values, rtol=1e-4, atol=1e-8)
+
+
+@pytest.mark.parametrize("activation", ["silu", "gelu", "softplus", "tanh"])
+def test_other_activations_of_the_scores_are_scores(with_head, films, targets, activation):
+    """x · sigmoid(x) has a sigmoid inside and is no probability."""
+    model = with_head(3, activation)
+    explained = explain_all(model, films, targets, methods="gradcam")
+    np.testing.assert_allclose(explained.logits, model.predict(films, verbose=0), rtol=1e-5, atol=1e-6)
+
+
+def test_softmaxes_under_a_learned_head_are_features(with_head, films, targets):
+    inner = with_head(3, "softmax")
+    model = keras.Model(inner.inputs, keras.layers.Dense(2)(keras.layers.Concatenate()([inner.output, inner.output])))
+    explained = explain_all(model, films, targets % 2, methods="gradcam")
+    np.testing.assert_allclose(explained.logits, model.predict(films, verbose=0), rtol=1e-5, atol=1e-6)
 
 
 def test_a_saturated_softmax_still_has_a_map(with_head, films, targets):

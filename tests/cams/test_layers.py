@@ -70,14 +70,137 @@ def test_a_flattened_head_and_a_bare_mean(films):
     assert layer_of(model, films, "head_input") == "inside"
 
 
-def test_a_squeeze_and_excite_pooling_is_not_the_head(films):
+class Bare(keras.Model):
+    """A subclassed model that pools by an operation of its own."""
+
+    def __init__(self, body, pool, head):
+        super().__init__(name="bare")
+        self.body, self.pool, self.head = body, pool, head
+
+    def call(self, inputs):
+        return self.head(self.pool(self.body(inputs)))
+
+
+POOLINGS = {
+    "layer": lambda x: keras.layers.GlobalAveragePooling2D()(x),
+    "kept": lambda x: keras.layers.Flatten()(keras.layers.GlobalAveragePooling2D(keepdims=True)(x)),
+    "window and flatten": lambda x: keras.layers.Flatten()(keras.layers.AveragePooling2D(8)(x)),
+    "window and reshape": lambda x: keras.layers.Reshape((6,))(keras.layers.AveragePooling2D(8)(x)),
+    "op": lambda x: keras.ops.mean(x, axis=(1, 2)),
+    "op by axis": lambda x: keras.ops.mean(keras.ops.mean(x, axis=2), axis=1),
+    "sum": lambda x: keras.ops.sum(x, axis=(1, 2)) / 64,
+    "einsum": lambda x: keras.ops.einsum("nhwk->nk", x) / 64,
+    "tokens": lambda x: keras.layers.GlobalAveragePooling1D()(keras.layers.Reshape((64, 6))(x)),
+}
+
+
+@pytest.fixture(scope="module")
+def pooled_by():
+    """Squeeze and excite, a convolution and a head; how it is pooled is the caller's."""
     inputs = keras.Input((32, 32, 3))
-    x = conv(4, "a", activation="relu")(inputs)
+    x = conv(4, "a", strides=2, activation="relu", kernel_initializer=keras.initializers.RandomNormal(seed=1))(inputs)
     gate = chain(x, keras.layers.GlobalAveragePooling2D(keepdims=True), keras.layers.Conv2D(4, 1, activation="sigmoid"))
-    x = keras.layers.Multiply(name="gated")([x, gate])
-    x = conv(6, "b", strides=2, activation="relu")(x)
-    model = keras.Model(inputs, chain(x, keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)))
-    assert layer_of(model, films, "head_input") == "b"
+    gated = keras.layers.Multiply(name="gated")([x, gate])
+    positive = keras.initializers.RandomUniform(0, 0.02, seed=2)
+    body = keras.Model(inputs, conv(6, "b", strides=2, activation="relu", kernel_initializer=positive)(gated))
+    head = keras.layers.Dense(3, kernel_initializer=keras.initializers.RandomNormal(seed=3))
+
+    def build(pooling):
+        films = keras.Input((32, 32, 3))
+        return keras.Model(films, head(POOLINGS[pooling](body(films))))
+
+    def subclassed(pool):
+        model = Bare(body, pool, head)
+        model(np.zeros((1, 32, 32, 3), np.float32))
+        return model
+
+    return build, subclassed
+
+
+@pytest.fixture(scope="module")
+def pooled_maps(pooled_by, films, targets):
+    """Layer and maps of the model that is pooled by a layer."""
+    return explain_all(pooled_by[0]("layer"), films, targets, methods="gradcam")["gradcam"]
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_the_last_pooling_is_the_head_however_it_is_made(pooled_by, pooled_maps, films, targets, pooling):
+    result = explain_all(pooled_by[0](pooling), films, targets, methods="gradcam")["gradcam"]
+    assert result.layer.split("/")[-1] == "b"
+    assert (result.status == "ok").any()
+    np.testing.assert_allclose(result.values, pooled_maps.values, rtol=1e-4, atol=1e-6 * pooled_maps.values.max())
+
+
+@pytest.mark.parametrize("pooling", ["op", "op by axis", "sum"])
+def test_a_subclassed_model_that_pools_by_operations(pooled_by, pooled_maps, films, targets, pooling):
+    result = explain_all(pooled_by[1](POOLINGS[pooling]), films, targets, methods="gradcam")["gradcam"]
+    assert result.layer.split("/")[-1] == "b"
+    np.testing.assert_allclose(result.values, pooled_maps.values, rtol=1e-4, atol=1e-6 * pooled_maps.values.max())
+
+
+def test_what_no_layer_makes_is_named_after_what_it_enters(pooled_by, pooled_maps, films, targets):
+    end = keras.layers.GlobalAveragePooling2D(name="end")
+    for pool, name in (
+        (lambda x: keras.ops.mean(keras.ops.relu(2 * x), axis=(1, 2)), "input of Mean"),
+        (lambda x: end(2 * x), "input of end"),
+    ):
+        result = explain_all(pooled_by[1](pool), films, targets, methods="gradcam")["gradcam"]
+        assert result.layer == name
+        np.testing.assert_allclose(result.values, 2 * pooled_maps.values, rtol=1e-4, atol=1e-5)
+
+
+class PowerMean(keras.layers.Layer):
+    def call(self, inputs):
+        return keras.ops.sqrt(keras.ops.mean(keras.ops.square(inputs), axis=(1, 2)) + 1e-3)
+
+
+def test_a_pooling_layer_of_the_users_own_is_taken_whole(pooled_by, films, targets):
+    model = pooled_by[1](PowerMean(name="power"))
+    result = explain_all(model, films, targets, methods="gradcam")["gradcam"]
+    named = explain_all(model, films, targets, methods="gradcam", layer="b")["gradcam"]
+    assert result.layer.split("/")[-1] == "b"
+    np.testing.assert_array_equal(result.values, named.values)
+
+
+def test_of_poolings_at_several_depths_the_deepest_is_the_head(films):
+    inputs = keras.Input((32, 32, 3))
+    pooled, x = [], inputs
+    for name in ("first", "second", "third"):
+        x = conv(4, name, strides=2, activation="relu")(x)
+        pooled.insert(0, keras.layers.GlobalAveragePooling2D()(x))
+    pooled.append(keras.layers.GlobalMaxPooling2D()(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Concatenate()(pooled)))
+    assert layer_of(model, films, "head_input") == "third"
+
+
+def test_a_grid_of_one_cell_is_pooled_where_it_ended(films):
+    """A head whose pooling has nothing left to pool: the window that left one cell is the pooling."""
+    first, window, end = conv(4, "a", strides=8, activation="relu"), keras.layers.MaxPooling2D(4), conv(4, "c")
+    model = model_of(first, window, end, keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2))
+    assert layer_of(model, films, "head_input") == "a"
+    strided = conv(4, "c", strides=4, activation="relu")
+    model = model_of(first, strided, keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2))
+    assert layer_of(model, films, "head_input") == "c"
+
+
+def test_a_window_that_skips_cells_is_no_pooling(films):
+    inputs = keras.Input((32, 32, 3))
+    x = conv(4, "a", strides=16, activation="relu")(inputs)
+    shortcut = keras.layers.MaxPooling2D(1, strides=2)(x)
+    joined = keras.layers.Add(name="joined")([shortcut, conv(4, "b", strides=2, activation="relu")(x)])
+    model = keras.Model(inputs, chain(joined, keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)))
+    assert layer_of(model, films, "head_input") == "joined"
+
+
+def test_attention_between_cells_is_no_pooling(films):
+    inputs = keras.Input((32, 32, 3))
+    patches = conv(8, "patches", strides=8, activation="relu")(inputs)
+    tokens = keras.layers.Reshape((16, 8))(patches)
+    tokens = keras.layers.Add()([tokens, keras.layers.MultiHeadAttention(2, 4)(tokens, tokens)])
+    heads = keras.layers.Reshape((16, 2, 4))(tokens)
+    tokens = keras.layers.Reshape((16, 8))(keras.layers.Permute((1, 2, 3))(heads))
+    pooled = keras.layers.GlobalAveragePooling1D()(tokens)
+    assert layer_of(keras.Model(inputs, keras.layers.Dense(2)(pooled)), films, "head_input") == "patches"
 
 
 def test_a_stride_means_the_widest_activated_tensor(films):
@@ -184,3 +307,14 @@ def test_structural_roles_of_keras_applications(name, size, head, levels):
     assert explainer.layers["gradcam"].split("/")[-1] == head
     if levels:
         assert tuple(one.split("/")[-1] for one in explainer.layers["ms-gradcam++"].split(", ")) == levels
+
+
+def test_a_model_that_answers_with_a_grid_is_explained_before_its_answer():
+    inputs = keras.Input((16, 16, 1))
+    features = keras.layers.Conv2D(4, 3, activation="relu", name="features")(inputs)
+    answer = keras.layers.Conv2D(3, 1, activation="softmax", kernel_initializer="ones", name="segments")
+    model = keras.Model(inputs, answer(features))
+    films = np.random.default_rng(0).uniform(size=(2, 16, 16, 1)).astype(np.float32)
+    explainer = Explainer(model, "gradcam", score=lambda outputs: outputs[..., 1], batch_size=2)
+    assert explainer.explain(films)["gradcam"].values.max() > 0
+    assert explainer.layers["gradcam"] == "features"

@@ -156,7 +156,7 @@ def without_preprocessing():
         ({"mask_space": "preprocessed", "mask_layer": "frist"}, LayerError, "Did you mean 'first'"),
         ({"mask_space": "preproccessed"}, MethodError, "Did you mean 'preprocessed'"),
         ({"mask_layer": "first"}, MethodError, "needs mask_space='preprocessed'"),
-        ({"mask_value": "black"}, MethodError, "received black"),
+        ({"mask_value": "black"}, MethodError, "received 'black'"),
         ({"mask_value": float("nan")}, MethodError, "received nan"),
         ({"precision": "bfloat"}, MethodError, "Did you mean 'bfloat16'"),
     ],

@@ -141,3 +141,15 @@ def test_scaled_maximum_of_an_empty_level_is_the_other_level():
 def test_unknown_options_are_named(call, message):
     with pytest.raises(MethodError, match=message):
         call()
+
+
+def test_levels_are_joined_at_the_finest_grid_in_whatever_order_they_come():
+    rng = np.random.default_rng(3)
+    fine, coarse = (tf.constant(rng.uniform(size=(2, side, side)), tf.float32) for side in (8, 4))
+    first, used = methods.fused_levels([fine, coarse], level_weights=[1, 3])
+    second, _ = methods.fused_levels([coarse, fine], level_weights=[3, 1])
+    assert first.shape == (2, 8, 8)
+    np.testing.assert_allclose(first, second, atol=1e-6)
+    assert used["levels_used"].numpy().all()
+    with pytest.raises(MethodError, match="level_weights weigh a mean"):
+        methods.fused_levels([fine, coarse], fusion="max", level_weights=[1, 3])

@@ -3,8 +3,10 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from cxrkeras.cams import METHODS, Explainer
+from cxrkeras.cams.gradients import film_scales
 from cxrkeras.maps import min_max
 
 LEVELS = ("fine", "middle", "top")
@@ -108,3 +110,88 @@ def overflowing():
 @pytest.mark.parametrize("method", METHODS)
 def test_a_film_whose_activations_overflow_is_degenerate(overflowing, method):
     assert overflowing[method].status[1] == "degenerate"
+
+
+FACTORS = (2.0**-7, 2.0**-4, 2.0**8)
+
+
+def weighed(policy, factor):
+    """A net that computes in a policy, with a head in float32 whose weights are multiplied by a factor."""
+    keras.utils.set_random_seed(7)
+    inputs = keras.Input((48, 48, 3))
+    x = keras.layers.Rescaling(1 / 127.5, -1, dtype=policy)(inputs)
+    for filters, strides in ((8, 2), (16, 2), (32, 2), (32, 1)):
+        x = keras.layers.Conv2D(filters, 3, strides, "same", use_bias=False, dtype=policy)(x)
+        x = keras.layers.BatchNormalization(dtype=policy)(x)
+        x = keras.layers.ReLU(dtype=policy)(x)
+    head = keras.layers.Dense(3, "softmax", dtype="float32")
+    model = keras.Model(inputs, head(keras.layers.GlobalAveragePooling2D(dtype=policy)(x)))
+    head.kernel.assign(factor * head.kernel)
+    return model
+
+
+WEIGHED = ("gradcam", "layercam", "saliency", "ig")
+
+
+@pytest.fixture(scope="module")
+def weighed_maps():
+    """(policy, factor) -> maps of three films of 48 pixels."""
+    pixels, found = np.random.default_rng(5).uniform(0, 255, (3, 48, 48, 3)).astype(np.float32), {}
+
+    def maps(policy, factor):
+        if (policy, factor) not in found:
+            explainer = Explainer(weighed(policy, factor), WEIGHED, batch_size=3, ig_steps=4)
+            found[policy, factor] = explainer.explain(pixels, [0, 1, 2])
+        return found[policy, factor]
+
+    return maps
+
+
+@pytest.mark.parametrize("method", WEIGHED)
+@pytest.mark.parametrize("factor", FACTORS)
+def test_weights_of_any_size_leave_float16_maps_as_they_are(weighed_maps, method, factor):
+    """A power of two in the head changes no digit, so it may change none of a map that neither under- nor overflows."""
+    result, plain = weighed_maps("mixed_float16", factor)[method], weighed_maps("mixed_float16", 1.0)[method]
+    np.testing.assert_array_equal(result.values, np.float32(factor) * plain.values)
+    np.testing.assert_array_equal(result.status, "ok")
+
+
+@pytest.mark.parametrize("method", ["saliency", "ig"])
+@pytest.mark.parametrize("factor", [0.01, 1000.0])
+def test_a_weak_or_strong_head_gives_the_float16_pixels_of_float32(weighed_maps, method, factor):
+    result, expected = (weighed_maps(policy, factor)[method] for policy in ("mixed_float16", "float32"))
+    pairs = zip(result.values.reshape(3, -1), expected.values.reshape(3, -1), strict=True)
+    assert min(np.corrcoef(one, other)[0, 1] for one, other in pairs) > 0.98
+    assert result.values.mean() == pytest.approx(expected.values.mean(), rel=0.02)
+
+
+def scales_of(weights, dtype, differentiated="features"):
+    """Scales of z = Σ_k w_k · mean(A_k), one film for each row of weights, with A in a dtype."""
+    weights = np.asarray(weights, np.float32)
+
+    @tf.function(autograph=False)
+    def scales():
+        features = tf.ones((len(weights), 4, 4, weights.shape[1]))
+        pooled = tf.cast(tf.reduce_mean(tf.cast(features, dtype), (1, 2)), tf.float32)
+        by = {"features": features, "pooled": pooled}[differentiated]
+        found = film_scales(tf.reduce_sum(pooled * weights, -1), [by])
+        return () if found is None else found
+
+    return np.array(scales())
+
+
+def test_scales_are_the_power_of_two_that_brings_the_gradient_near_1():
+    weights = [[3.0, -0.1], [0.002, 0.001], [1000.0, 1.0], [0.0, 0.0], [1e-30, 0.0], [1e30, 0.0]]
+    scales = scales_of(weights, tf.float16)
+    np.testing.assert_array_equal(scales, [2.0**3, 2.0**13, 2.0**-5, 2.0**15, 2.0**15, 2.0**-15])
+    largest = np.abs(weights[:3]).max(-1) / 16 * scales[:3]
+    assert ((largest >= 1) & (largest < 2)).all()
+
+
+@pytest.mark.parametrize(("dtype", "by"), [(tf.float32, "features"), (tf.bfloat16, "features"), (tf.float16, "pooled")])
+def test_nothing_is_scaled_without_a_float16_on_the_way(dtype, by):
+    assert scales_of([[1e-6, 0.0]], dtype, by).size == 0
+
+
+def test_a_film_keeps_its_scale_beside_one_that_is_no_number():
+    assert scales_of([[3.0, 1.0], [np.nan, 1.0], [0.5, 0.0]], tf.float16)[[0, 2]].tolist() == [2.0**3, 2.0**5]

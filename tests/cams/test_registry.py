@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from cxrkeras.cams.options import CHECKS, check_values
 from cxrkeras.cams.registry import (
     ALL_CAMS,
     METHODS,
@@ -93,3 +94,29 @@ def test_the_documented_table_is_the_registry_s():
 
     text = (Path(__file__).resolve().parents[2] / "docs" / "methods.md").read_text(encoding="utf-8")
     assert f"a test compares -->\n{methods_table()}\n<!-- end -->" in text
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"ig_steps": "abc"}, "whole number"),
+        ({"ig_steps": 0}, "whole number"),
+        ({"layercam_gamma": -2}, "above 0"),
+        ({"layercam_layers": []}, "list of one layer name"),
+        ({"layercam_layers": "stride8"}, "list of one layer name"),
+        ({"level_weights": [float("nan"), 1]}, "none negative and not all 0"),
+        ({"level_weights": 5}, "one per layer"),
+        ({"mask_layer": 3}, "layer name, or None"),
+        ({"max_channels": True}, "whole number"),
+        ({"normalize_alphas": "all"}, "None or positive"),
+    ],
+)
+def test_a_value_that_an_option_cannot_have_is_refused(given, words):
+    with pytest.raises(MethodError, match=words):
+        method_options(METHODS, given)
+
+
+def test_every_option_has_a_check_that_its_default_passes():
+    options = {name: value for method in METHODS.values() for name, value in method.defaults.items()}
+    assert set(options) == set(CHECKS)
+    check_values(options)

@@ -263,7 +263,7 @@ def test_sampled_maps_of_a_saturated_net_are_uninformative(wide, images):
     [
         ({"tolerance": 0}, "received 0"),
         ({"tolerance": 1.0}, "between 0 and 1"),
-        ({"tolerance": "0.1"}, "received 0.1"),
+        ({"tolerance": "0.1"}, "received '0.1'"),
         ({"tolerance": 0.1, "weighting": "softmax"}, "leave tolerance out"),
         ({"max_channels": "8"}, "whole number"),
         ({"memory_budget": 0}, "memory_budget has to be a whole number of 1 or more; received 0"),

@@ -226,7 +226,7 @@ def test_a_subclassed_model_is_searched_in_the_order_of_its_calls(films):
     model(films)
     heat = GradCAM(model)(ONE, films, penultimate_layer="dense", activation_modifier=None, **RAW)
     assert heat.shape == (5, 28, 28), "the last convolution that is called, not the last that was made"
-    with pytest.raises(LayerError, match="no convolution at or before layer 'late'"):
+    with pytest.raises(LayerError, match="layer 'late' is not a layer of"):
         GradCAM(model)(ONE, films, penultimate_layer=keras.layers.Dense(2, name="late"))
 
 

@@ -30,3 +30,10 @@ def test_a_blank_map_differs_from_one_with_contrast():
 def test_other_grids_and_lone_methods_have_no_neighbour():
     assert nearest({"a": MAPS, "b": MAPS[:, :5, :5]}) == {}
     assert np.isnan(largest_difference(MAPS[:0], MAPS[:0]))
+
+
+def test_blank_maps_are_no_evidence_at_all():
+    blank = np.zeros_like(MAPS)
+    found = nearest({"a": blank, "b": np.full_like(MAPS, np.nan), "c": MAPS})
+    assert not any(neighbour.same for neighbour in found.values())
+    assert np.isnan(largest_difference(blank, np.full_like(MAPS, np.nan)))

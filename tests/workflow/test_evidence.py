@@ -192,3 +192,9 @@ def test_several_layers_go_to_the_methods_that_join_them(opened):
         ensure(opened, 4, selection, ["gradcam"], options)
     alone = ensure(opened, 4, selection, ["layercam"], MapOptions())["layercam"]
     assert alone.grid == (8, 8)
+
+
+@pytest.mark.parametrize("method", ["ms-gradcam++", "saliency"])
+def test_a_layer_that_no_method_reads_is_refused(opened, method):
+    with pytest.raises(MethodError, match="would change nothing"):
+        ensure(opened, 4, select(opened, limit=1), [method], MapOptions(layer="nonsense"))

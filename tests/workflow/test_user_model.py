@@ -80,7 +80,7 @@ def test_the_command_gives_the_maps_of_the_engine(run, saved, tmp_path):
     maps = load_maps(type(saved)(rows.loc["scorecam", "maps"]))
     assert np.abs(maps.values - direct["scorecam"].values).max() > 1e-3 * direct["scorecam"].values.max()
     assert (tmp_path / "out" / "overlays" / "epoch_000").is_dir()
-    predictions = pd.read_csv(tmp_path / "out" / "predictions" / "all" / "epoch_000.csv")
+    predictions = pd.read_csv(tmp_path / "out" / "predictions" / "all---1..1" / "epoch_000.csv")
     np.testing.assert_allclose(predictions["probability_viral"], direct.probabilities[:, 1], atol=1e-5)
     assert sha256_file(saved / "mine.keras") == before
 
@@ -90,8 +90,9 @@ def test_classes_are_their_index_without_names_and_one_unit_is_two_classes(tmp_p
     model = saved_model(tmp_path / "one.keras")
     assert model.n_classes == 2
     assert class_names(None, 2) == ("0", "1")
-    films = np.full((1, *SIZE, 3), 100, np.float32)
-    expected = np.asarray(network(units=1, activation="sigmoid")(films[..., :1]))
+    assert model.input_shape == (*SIZE, 1)
+    films = np.full((1, *SIZE, 1), 100, np.float32)
+    expected = np.asarray(network(units=1, activation="sigmoid")(films))
     np.testing.assert_allclose(np.asarray(model.model(films)), expected, rtol=1e-6)
 
 
@@ -145,6 +146,53 @@ def test_files_that_are_no_model_are_refused(tmp_path):
     network().save(tmp_path / "fine.keras")
     with pytest.raises(DataError, match="black < white"):
         saved_model(tmp_path / "fine.keras", pixel_range=(1, 1))
+
+
+def with_preprocessing():
+    """Its own preprocessing is 0 at .5 of a film in 0..1."""
+    keras.utils.set_random_seed(4)
+    films = keras.Input((*SIZE, 1))
+    x = keras.layers.Rescaling(2, -1)(films)
+    x = keras.layers.Conv2D(5, 3, padding="same", activation="relu", name="last")(x)
+    return keras.Model(films, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(x)))
+
+
+def test_the_range_of_the_pixels_leaves_the_models_own_preprocessing_in_sight(tmp_path):
+    with_preprocessing().save(tmp_path / "unit.keras")
+    opened = saved_model(tmp_path / "unit.keras", pixel_range=(0, 1))
+    films = np.random.default_rng(0).uniform(0, 255, (2, *SIZE, 1)).astype(np.float32)
+    settings = {"methods": "ig,scorecam", "mask_space": "preprocessed", "layer": "last", "ig_steps": 10}
+    ours = explain_all(opened.model, films, [0, 1], **settings)
+    direct = explain_all(with_preprocessing(), films / 255, [0, 1], **settings)
+    for method in ("ig", "scorecam"):
+        peak = direct[method].values.max()
+        np.testing.assert_allclose(ours[method].values, direct[method].values, atol=1e-4 * peak)
+
+
+def test_maps_grow_with_the_folder_and_take_new_class_names(run, saved, tmp_path):
+    films, out = tmp_path / "films", tmp_path / "out"
+    films.mkdir()
+    for name in ("a", "b"):
+        (films / f"{name}.png").write_bytes((saved / "films" / f"{name}.png").read_bytes())
+        command = ["explain", "--model", saved / "mine.keras", "--image", films, "--method", "gradcam", "--out", out]
+        if name == "b":
+            command += ["--classes", saved / "names.txt"]
+        code, shown, error = run(*command, "--format", "json")
+        assert code == 0, error
+        maps = load_maps(type(saved)(json.loads(shown)[0]["maps"]))
+        assert maps.images.tolist() == ["a.png", "b.png"][: len(maps)]
+    assert len(maps) == 2
+    assert maps.classes == ("normal", "viral", "bacterial")
+    assert maps.grid == (6, 10)
+    code, _, error = run(*command, "--pixel-range", "0,1")
+    assert code == 0, error
+    assert len(list((out / "overlays" / "epoch_000").iterdir())) == 2
+    code, _, error = run(*command[:3], "--image", films / "a.png", "--method", "gradcam", "--out", out)
+    assert code == 0, error
+    tables = {table.parent.name: pd.read_csv(table) for table in (out / "predictions").rglob("*.csv")}
+    assert {name: sorted(table["image"]) for name, table in tables.items()} == {
+        "all": ["a.png", "b.png"], "all--0..1": ["a.png", "b.png"],
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("text", ["a\nb\n", "a\nb\nb\n", ""])

@@ -5,6 +5,7 @@ Knows the engine's arguments by name only.
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,6 +50,8 @@ class KeptExplainers:
     def __init__(self, model: keras.Model, method: str) -> None:
         self._model, self._method = model, method
         self._kept: OrderedDict[Hashable, _Compiled] = OrderedDict()
+        # held from the exchange of functions to the last map made with them
+        self.in_use = threading.RLock()
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -61,7 +64,7 @@ class KeptExplainers:
     def explainer(
         self, settings: Mapping[str, Hashable], scores: Sequence[Function], modifiers: Mapping[str, Function | None]
     ) -> Explainer:
-        """An explainer with these settings that calls these functions.
+        """An explainer with these settings that calls these functions; hold `in_use` while you use it.
 
         Args:
             settings: other arguments of `Explainer`.

@@ -45,6 +45,11 @@ class PeerLayer:
         if isinstance(layer, str) or not self.seek:
             return tap(trace, layer)
         found = find_layer(self.model, _convolves, offset=layer) if self._is_symbolic else self._called(trace, layer)
+        if found is None and not any(call.layer is layer for call in trace.calls):
+            raise LayerError(
+                f"layer '{layer.name}' is not a layer of {trace.model}. Expected one of its own; the layer of another "
+                "model, or of this one before it was cloned, is found by its name."
+            )
         if found is None:
             raise LayerError(
                 f"{trace.model} has no convolution at or before layer '{layer.name}'. Expected one to seek; name a "

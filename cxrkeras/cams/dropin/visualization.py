@@ -22,8 +22,9 @@ from cxrkeras.cams.batches import film_batch
 from cxrkeras.cams.dropin.arguments import class_targets, model_inputs, names_class, on_probabilities, score_functions
 from cxrkeras.cams.dropin.kept import KeptExplainers
 from cxrkeras.cams.dropin.seeking import PeerLayer
-from cxrkeras.cams.inputs import kinds
-from cxrkeras.errors import LayerError, MethodError
+from cxrkeras.cams.engine import Explainer
+from cxrkeras.cams.inputs import Kind, kinds
+from cxrkeras.errors import DataError, HiddenLogitsError, LayerError, MethodError
 from cxrkeras.maps import degenerate, min_max, resize
 
 BATCH_SIZE = 16
@@ -60,6 +61,7 @@ class _Visualization(ModelVisualization):
         if clone and any(isinstance(m, ReplaceToLinear) for m in modifiers) and _hides_its_logits(self.model):
             super().__init__(self.model, ReplaceToLinear(), clone)
         self._kept = KeptExplainers(self.model, self.method)
+        self._on = "logit"
 
     def __call__(
         self,
@@ -124,11 +126,14 @@ class _Visualization(ModelVisualization):
         count, named = len(inputs[0]), names_class(self.model, scores)
         settings.update(layers, batch_size=min(count, BATCH_SIZE) if named else count)
         given = {name: one for name, one in modifiers.items() if one is not self.by_definition[name]}
-        explainer = self._kept.explainer(settings, () if named else [self._scored(one) for one in scores], given)
-        explainer.prepare(*zip(*kinds(inputs), strict=True))
-        self._check_channels(settings, explainer.channels)
-        targets = class_targets(scores[0], count, explainer.units) if named else None
-        maps = explainer.explain(inputs, targets)[self.method].values
+        if count == 0:
+            raise DataError("there are no films to explain. Expected one or more; received an empty seed_input.")
+        with self._kept.in_use:
+            functions = () if named else [self._scored(one) for one in scores]
+            explainer = self._prepared({**settings, "on": self._on}, functions, given, kinds(inputs))
+            self._check_channels(settings, explainer.channels)
+            targets = class_targets(scores[0], count, explainer.units) if named else None
+            maps = explainer.explain(inputs, targets)[self.method].values
         blank = int(degenerate(maps).sum())
         if blank:
             warnings.warn(f"{blank} of {len(maps)} {self.method} maps are constant or not finite.", stacklevel=3)
@@ -137,6 +142,22 @@ class _Visualization(ModelVisualization):
             return finished(maps)
         expanded = [finished(resize(maps, one.shape[1:3])) if one.ndim == 4 else None for one in inputs]
         return expanded if len(inputs) > 1 or isinstance(seed_input, list) else expanded[0]
+
+    def _prepared(
+        self,
+        settings: dict[str, Any],
+        functions: Sequence[Callable[[tf.Tensor], Any]],
+        modifiers: dict[str, Modifier | None],
+        wanted: tuple[Kind, ...],
+    ) -> Explainer:
+        explainer = self._kept.explainer(settings, functions, modifiers)
+        try:
+            explainer.prepare(*zip(*wanted, strict=True))
+        except HiddenLogitsError:
+            # tf-keras-vis differentiates the output, and an output made of probabilities has nothing else
+            self._on = "probability"
+            return self._prepared({**settings, "on": self._on}, functions, modifiers, wanted)
+        return explainer
 
     def _scored(self, score: Callable[[tf.Tensor], Any]) -> Callable[[tf.Tensor], Any]:
         """The score as this method evaluates it."""

@@ -15,12 +15,10 @@ import tensorflow as tf
 
 from cxrkeras.cams.scorecam.masked import MaskedForward
 from cxrkeras.cams.scorecam.sampling import channel_energy, draw_order, next_look, relative_half_width, sampled_sum
-from cxrkeras.cams.tracing.precision import PRECISIONS
-from cxrkeras.errors import MethodError, unknown
+from cxrkeras.errors import MethodError
 from cxrkeras.maps import min_max
 
-WEIGHTINGS = ("probability", "softmax")
-MASK_SPACES = INPUT, PREPROCESSED = ("input", "preprocessed")
+PREPROCESSED = "preprocessed"
 UNINFORMATIVE = 0.01
 
 Score = Callable[[np.ndarray], np.ndarray]
@@ -64,37 +62,20 @@ class FilmMap:
 
 
 def check_options(options: Mapping[str, Any]) -> None:
-    """Refuse options that ScoreCAM does not have, before anything is computed.
+    """Refuse options that exclude each other, before anything is computed.
 
     Args:
         options: all options of the method, see `registry.METHODS`.
 
     Raises:
-        MethodError: an unknown word, a number out of range, or options that exclude each other.
+        MethodError: such options.
     """
-    for name, known in (("weighting", WEIGHTINGS), ("mask_space", MASK_SPACES), ("precision", PRECISIONS)):
-        if options[name] not in known:
-            raise unknown(name, str(options[name]), known, MethodError)
-    channels, tolerance = options["max_channels"], options["tolerance"]
-    if channels is not None and (not _is_number(channels) or int(channels) != channels or channels < 1):
-        raise MethodError(
-            f"max_channels has to be a whole number of 1 or more, or None for exact; received {channels}."
-        )
-    if tolerance is not None and not (_is_number(tolerance) and 0 < tolerance < 1):
-        raise MethodError(
-            "tolerance is a half-width in parts of the map's maximum: expected a number between 0 and 1, such as 0.1, "
-            f"or None for exact; received {tolerance}."
-        )
     for name in ("max_channels", "tolerance"):
         if options[name] is not None and options["weighting"] == "softmax":
             raise MethodError(
                 f"{name} needs weighting='probability': a softmax over channels is not a sum that a sample can "
                 f"estimate. Received weighting='softmax'; leave {name} out for the exact map."
             )
-    if not (_is_number(options["mask_value"]) and np.isfinite(options["mask_value"])):
-        raise MethodError(
-            f"mask_value is what a hidden pixel becomes: expected a number; received {options['mask_value']}."
-        )
     if options["mask_layer"] is not None and options["mask_space"] != PREPROCESSED:
         raise MethodError(
             f"mask_layer='{options['mask_layer']}' needs mask_space='preprocessed'; "
@@ -145,13 +126,11 @@ def film_maps(
         masks = tf.pad(masks, ((0, 0), (0, 1), (0, 0), (0, 0)))
     drawings = []
     for array, score, answers, film_id in zip(arrays, scores, probabilities, film_ids, strict=True):
-        live = _live_channels(array)
-        most = len(live) if max_channels is None else min(int(max_channels), len(live))
-        order = live
-        if most < len(live) or tolerance is not None:
-            order = draw_order(channel_energy(array), seed, film_id)[:most] if len(live) else live
+        live = live_channels(array)
+        sampled = max_channels is not None or tolerance is not None
+        order = order_drawn(array, live, seed, film_id, max_channels, tolerance) if sampled else live
         baseline = float(score(answers[None])[0])
-        drawings.append(_Drawing(array, order, len(live), score, baseline, weighting, tolerance, rectify))
+        drawings.append(Drawing(array, order, len(live), score, baseline, weighting, tolerance, rectify))
     if plan:
         plan(sum(len(drawing.asked) for drawing in drawings))
     for first, drawing in enumerate(drawings):
@@ -167,7 +146,31 @@ def film_maps(
         yield drawing.film_map()
 
 
-class _Drawing:
+def order_drawn(
+    features: np.ndarray,
+    live: np.ndarray,
+    seed: int,
+    film_id: str,
+    max_channels: int | None,
+    tolerance: float | None = None,
+) -> np.ndarray:
+    """Channels in the order of their draw, at most `max_channels`; as they lie where all of them will be taken anyway.
+
+    Args:
+        features: A of one film, ``[h, w, K]``.
+        live: its live channels, int ``[n_live]``.
+        seed: seeds the draw.
+        film_id: seeds it, too.
+        max_channels: how many at most; None for all.
+        tolerance: whether fewer may do.
+    """
+    most = len(live) if max_channels is None else min(int(max_channels), len(live))
+    if not len(live) or (most == len(live) and tolerance is None):
+        return live
+    return draw_order(channel_energy(features), seed, film_id)[:most]
+
+
+class Drawing:
     """One film on its way: the channels it asks for, in order, and their weights as they come in."""
 
     def __init__(
@@ -245,7 +248,7 @@ class _Drawing:
         )
 
 
-def _next_pack(drawings: Sequence[_Drawing], first: int, size: int) -> np.ndarray:
+def _next_pack(drawings: Sequence[Drawing], first: int, size: int) -> np.ndarray:
     """(film, channel) pairs of the next forward, int32 ``[m, 2]``, from drawings whose films count from `first`."""
     parts, room = [], size
     for film, drawing in enumerate(drawings, first):
@@ -257,7 +260,7 @@ def _next_pack(drawings: Sequence[_Drawing], first: int, size: int) -> np.ndarra
     return np.concatenate(parts).astype(np.int32)
 
 
-def _live_channels(features: np.ndarray) -> np.ndarray:
+def live_channels(features: np.ndarray) -> np.ndarray:
     """Channels that are not exactly 0 in every cell; none for a film whose features are not finite."""
     live = (features != 0).any(axis=(0, 1)) & np.isfinite(features).all()
     return np.flatnonzero(live)
@@ -281,7 +284,3 @@ def _variation(weights: np.ndarray, energy: np.ndarray) -> float:
     mean = np.average(weights, weights=energy)
     deviation = np.sqrt(np.average((weights - mean) ** 2, weights=energy))
     return float(deviation / mean) if mean > 0 else float("nan")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)

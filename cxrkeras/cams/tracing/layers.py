@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
+from cxrkeras.cams.tracing.pooling import Pooling, cell_by_cell, forms, global_pooling, upstream
 from cxrkeras.cams.tracing.probe import LayerCall, Trace
 from cxrkeras.errors import LayerError, did_you_mean
 
 ROLES = ("head_input", "last_conv", "stride8", "stride16", "stride32")
 STRIDE_TOLERANCE = 0.75
 
-_GLOBAL_POOLING = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
 _CONVOLUTIONS = (
     keras.layers.Conv2D,
     keras.layers.DepthwiseConv2D,
@@ -120,25 +120,42 @@ def _single(trace: Trace, wanted: str, found: list[LayerCall]) -> Tap:
 
 
 def _head_input(trace: Trace) -> Tap:
-    pooled = [c for c in trace.calls if isinstance(c.layer, _GLOBAL_POOLING) and _enters_with_grid(c)]
-    flattened = [
-        call
-        for call in trace.calls
-        if isinstance(call.layer, keras.layers.Flatten)
-        and _enters_with_grid(call)
-        and (not pooled or math.prod(call.inputs[0].shape[1:3]) > 1)
-    ]
-    entering = [call for call in trace.calls if any(call is other for other in (*pooled, *flattened))]
-    if entering:
-        tensor = entering[-1].inputs[0]
-        return Tap(_producer(trace, tensor) or f"input of {'/'.join(entering[-1].path)}", tensor)
-    activated = _activated_grids(trace)
+    ends = trace.answers if trace.wanted is None else (trace.chosen,)
+    pooling = global_pooling([answer.output for answer in ends])
+    if pooling is not None:
+        return _entering(trace, pooling)
+    # without a pooling the output itself may be a grid; a map of the answer would explain nothing
+    answers = [form.name for answer in ends for tensor in (answer.output, answer.raw_logits) for form in forms(tensor)]
+    activated = [t for t in _activated_grids(trace) if t.tensor.name not in answers]
     if activated:
         return activated[-1]
     raise LayerError(
         f"{trace.model} has no layer that can carry a map. Expected a global pooling, a Flatten or an activated layer "
         f"with output [n, h, w, channels]; received {len(trace.calls)} layers without one."
     )
+
+
+def _entering(trace: Trace, pooling: Pooling) -> Tap:
+    """What enters a pooling: a layer's output if it is one, or else what the pooling layer was given."""
+    grids = {t.tensor.name: t for t in _grids(trace)}
+    for form in forms(pooling.entering):
+        if form.name in grids:
+            return grids[form.name]
+    given = next((call for call in trace.calls if _pools(trace, call, pooling)), None)
+    if given is None:
+        return Tap(f"input of {pooling.operation.type}", pooling.entering)
+    tensor = given.inputs[0]
+    return grids.get(tensor.name, Tap(f"input of {'/'.join(given.path)}", tensor))
+
+
+def _pools(trace: Trace, call: LayerCall, pooling: Pooling) -> bool:
+    """Whether a layer without layers of its own makes this pooling, of nothing but its input."""
+    if len(call.inputs) != 1 or not _has_grid(call.inputs[0]):
+        return False
+    depth = len(call.path)
+    if any(len(other.path) > depth and other.path[:depth] == call.path for other in trace.calls):
+        return False
+    return cell_by_cell(call.inputs[0], pooling.entering) and pooling.operation.name in upstream(call.outputs)
 
 
 def _last_conv(trace: Trace) -> Tap:
@@ -189,15 +206,6 @@ def _activated_grids(trace: Trace) -> list[Tap]:
 
 def _has_grid(tensor: tf.Tensor) -> bool:
     return tensor.shape.rank == 4 and None not in tuple(tensor.shape[1:])
-
-
-def _enters_with_grid(call: LayerCall) -> bool:
-    return len(call.inputs) == 1 and _has_grid(call.inputs[0])
-
-
-def _producer(trace: Trace, tensor: tf.Tensor) -> str | None:
-    names = {t.tensor.name: t.name for t in _grids(trace)}
-    return names.get(tensor.name)
 
 
 def _is_activated(tensor: tf.Tensor, by_layer: set[str]) -> bool:

@@ -18,7 +18,6 @@ from cxrkeras.cams.tracing.interception import Proceed, intercepted_calls
 from cxrkeras.cams.tracing.preprocessing import PREPROCESSING
 
 MODEL, BFLOAT16 = "model", "bfloat16"
-PRECISIONS = (MODEL, BFLOAT16)
 # a mean over the cells loses bits that its input still has, and films have more than bfloat16 can hold
 _KEPT = (
     *PREPROCESSING,

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from cxrkeras.cams.tracing.interception import Proceed, intercepted_calls
-from cxrkeras.errors import TargetError
+from cxrkeras.cams.tracing.squashing import LINEAR, LOG_SOFTMAX, MIXED, before_squashing, squashed_inside
+from cxrkeras.errors import HiddenLogitsError, TargetError
 
-SOFTMAX, LOG_SOFTMAX, SIGMOID, LINEAR = "softmax", "log_softmax", "sigmoid", "linear"
-_SQUASHING = {"Softmax": SOFTMAX, "LogSoftmax": LOG_SOFTMAX, "Sigmoid": SIGMOID}
-_PASSING = {"Identity", "IdentityN", "Cast", "StopGradient", "PreventGradient", "CheckNumerics", "Snapshot"}
 DISTRIBUTION_TOLERANCE = 1e-4
 
 
@@ -52,18 +51,22 @@ class Answer:
         name: of the output.
         output: the model's own output ``[n, units]``; ``[n, …, units]`` where it is only scored by a function.
         raw_logits: what entered its softmax or sigmoid, float32, same shape; the output itself when it has neither.
-        head: `softmax`, `log_softmax`, `sigmoid` or `linear`.
+        head: `softmax`, `log_softmax`, `sigmoid`, `linear`, or `mixed` where it is made of softmaxes or sigmoids (an
+            average of them, a concatenation) and so has no logits.
+        squashed_by: the layer, or operation, that squashed a `mixed` output; None for other heads.
     """
 
     name: str
     output: tf.Tensor
     raw_logits: tf.Tensor
     head: str
+    squashed_by: str | None = None
 
     @property
     def logits(self) -> tf.Tensor:
-        """Logits ``[n, n_classes]``; one unit z gives the two columns (−z, z)."""
-        return two_sided(self.raw_logits)
+        """Logits ``[n, n_classes]``, NaN of a `mixed` head; one unit z gives the two columns (−z, z)."""
+        logits = two_sided(self.raw_logits)
+        return tf.fill(tf.shape(logits), np.float32(np.nan)) if self.head == MIXED else logits
 
     @property
     def probabilities(self) -> tf.Tensor:
@@ -136,7 +139,17 @@ class Trace:
 
     @property
     def logits(self) -> tf.Tensor:
-        """The chosen output's logits ``[n, n_classes]``."""
+        """The chosen output's logits ``[n, n_classes]``.
+
+        Raises:
+            HiddenLogitsError: it has none.
+        """
+        if self.head == MIXED:
+            raise HiddenLogitsError(
+                f"the output of {self.model} is made of probabilities: '{self.chosen.squashed_by}' squashes inside "
+                "the model, so there is no logit per class. Expected a softmax or sigmoid at the very end, or none. "
+                "Explain the probability (on='probability', --on probability) or give a score function."
+            )
         return self.chosen.logits
 
     @property
@@ -165,10 +178,8 @@ def traced(
     with _recorded_calls(model, tf.compat.v1.get_default_graph(), calls):
         returned = called(model, inputs, training)
     tensors = keras.tree.flatten(returned)
-    answers = []
-    for name, tensor in zip(_output_names(model, returned), tensors, strict=True):
-        logits, head = _before_squashing(tensor)
-        answers.append(Answer(name, tensor, tf.cast(logits, tf.float32), head))
+    names = _output_names(model, returned)
+    answers = [_answer(name, tensor, inputs, calls) for name, tensor in zip(names, tensors, strict=True)]
     return Trace(model=model.name, inputs=inputs, calls=tuple(calls), answers=tuple(answers), wanted=output)
 
 
@@ -225,7 +236,7 @@ def own_probabilities(output: tf.Tensor, head: str) -> tf.Tensor:
         output: the model's own output ``[n, …, units]``.
         head: `softmax` and `sigmoid` outputs are used as they are, `log_softmax` ones exponentiated. A `linear` output
             gets a softmax, or a sigmoid if it is a single unit; a film whose several outputs are already a
-            distribution (an average of softmaxes) keeps them.
+            distribution keeps them. So does one whose `mixed` outputs are all in 0..1; others are as linear.
 
     Returns:
         float32 ``[n, …, units]``.
@@ -233,6 +244,9 @@ def own_probabilities(output: tf.Tensor, head: str) -> tf.Tensor:
     output = tf.cast(output, tf.float32)
     if head == LOG_SOFTMAX:
         return tf.exp(output)
+    if head == MIXED:
+        within = tf.reduce_all((output >= 0) & (output <= 1 + DISTRIBUTION_TOLERANCE), -1, keepdims=True)
+        return tf.where(within, output, own_probabilities(output, LINEAR))
     if head != LINEAR:
         return output
     if output.shape[-1] == 1:
@@ -300,11 +314,12 @@ def _place(trace: Trace) -> int:
     )
 
 
-def _before_squashing(output: tf.Tensor) -> tuple[tf.Tensor, str]:
-    tensor = output
-    while tensor.op.type in _PASSING and tensor.op.inputs:
-        tensor = tensor.op.inputs[tensor.value_index if tensor.op.type == "IdentityN" else 0]
-    head = _SQUASHING.get(tensor.op.type)
-    if head is None:
-        return output, LINEAR
-    return tensor.op.inputs[0], head
+def _answer(name: str, output: tf.Tensor, inputs: Sequence[tf.Tensor], calls: Sequence[LayerCall]) -> Answer:
+    logits, head = before_squashing(output)
+    squashed = squashed_inside(output, inputs) if head == LINEAR else None
+    logits = tf.cast(logits, tf.float32)
+    if squashed is None:
+        return Answer(name, output, logits, head)
+    made = (call for call in calls if any(one.name == squashed.name for one in call.outputs))
+    by = next(("/".join(call.path) for call in made), squashed.op.name)
+    return Answer(name, output, logits, MIXED, by)
