@@ -1,6 +1,6 @@
 """A run directory: the names and schemas of everything one training produced.
 
-The only module that knows file names. It reads and writes tables, arrays and paths; it computes nothing.
+It reads and writes tables and arrays under the names of `run_paths`; it computes nothing.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from cxrkeras._version import __version__
 from cxrkeras.config import Config, dump_yaml, parse_config
 from cxrkeras.errors import CheckpointError, RunError, UsageError, did_you_mean
 from cxrkeras.maps import Maps
+from cxrkeras.run_paths import RunPaths
 from cxrkeras.store import NPZ_ERRORS, atomic_path, check_writable, not_writable, read_npz, write_json, write_text
 from cxrkeras.tables import (
     HISTORY_COLUMNS,
     load_maps,
-    maps_file,
     read_csv,
     read_scores,
     replace_score_rows,
@@ -38,15 +38,12 @@ ARTIFACTS = Path("artifacts")
 _CHECKPOINT = re.compile(r"epoch_(\d+)\.weights\.h5$")
 
 
-class Run:
+class Run(RunPaths):
     """One run directory.
 
     Args:
         path: the directory; use `Run.open` or `Run.create` rather than this.
     """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -162,10 +159,6 @@ class Run:
         """Store the history, whole."""
         write_csv(self.path / "history.csv", frame[HISTORY_COLUMNS])
 
-    def checkpoint_path(self, epoch: int) -> Path:
-        """Where the weights after `epoch` are, or will be."""
-        return self.path / "checkpoints" / f"epoch_{epoch:03d}.weights.h5"
-
     def epochs(self) -> list[int]:
         """Epochs that have a checkpoint, ascending."""
         found = (_CHECKPOINT.match(file.name) for file in (self.path / "checkpoints").glob("epoch_*.weights.h5"))
@@ -204,11 +197,6 @@ class Run:
             )
         return epoch
 
-    def predictions_path(self, epoch: int, split: str = "test") -> Path:
-        """Predictions of a split; the evaluation split `test` has no folder of its own."""
-        folder = self.path / "predictions"
-        return (folder if split == "test" else folder / split) / f"epoch_{epoch:03d}.csv"
-
     def predictions(self, epoch: int, split: str = "test") -> pd.DataFrame | None:
         """Stored predictions `image, label, probability_<class>…`, or None."""
         file = self.predictions_path(epoch, split)
@@ -222,41 +210,17 @@ class Run:
         """Stored maps made with exactly these parameters, or None."""
         return load_maps(self.maps_path(epoch, split, method, parameters))
 
-    def maps_path(self, epoch: int, split: str, method: str, parameters: dict[str, Any]) -> Path:
-        """Where such maps are stored; the key stands for everything that changes them."""
-        return maps_file(self.path / "maps" / f"epoch_{epoch:03d}" / split, method, parameters)
-
-    def overlays_path(self, epoch: int, method: str) -> Path:
-        """Folder of a method's pictures at one checkpoint."""
-        return self.path / "overlays" / f"epoch_{epoch:03d}" / method
-
-    @property
-    def summary_path(self) -> Path:
-        """The demo's figure."""
-        return self.path / "summary.png"
-
-    def evaluation_path(self, epoch: int, split: str, table: str) -> Path:
-        """A table of an evaluation."""
-        return self.path / "evaluation" / f"epoch_{epoch:03d}--{split}--{table}.csv"
-
-    def comparison_path(self, epoch: int) -> Path:
-        """The comparison of two engines' maps."""
-        return self.path / "comparison" / f"epoch_{epoch:03d}.csv"
-
-    def outside_path(self, name: str) -> Path:
-        """Folder, laid out like a run, of results for films from outside."""
-        return self.path / "outside" / name
-
     def scores(self, epoch: int | None = None) -> pd.DataFrame:
         """Stored scores of one epoch, or of all."""
-        folder = self.path / "scores"
-        files = sorted(folder.glob("epoch_*.csv")) if epoch is None else [folder / f"epoch_{epoch:03d}.csv"]
+        files = (
+            [self.scores_path(epoch)] if epoch is not None else sorted(self.scores_path(0).parent.glob("epoch_*.csv"))
+        )
         frames = [read_scores(file) for file in files if file.exists()]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
     def write_scores(self, epoch: int, frame: pd.DataFrame) -> Path:
         """Store scores, replacing only the rows that were made with the same parameters."""
-        file = self.path / "scores" / f"epoch_{epoch:03d}.csv"
+        file = self.scores_path(epoch)
         replace_score_rows(file, frame)
         return file
 
