@@ -237,6 +237,44 @@ def concentration(values: np.ndarray) -> np.ndarray:
     return result
 
 
+def pearson(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Pearson correlation of each row, float64 ``[n]``; NaN where a row is constant.
+
+    Args:
+        first, second: ``[n, cells]``.
+    """
+    a, b = (np.asarray(x, np.float64) - np.mean(x, axis=1, keepdims=True, dtype=np.float64) for x in (first, second))
+    norm = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
+    together = (a * b).sum(axis=1)
+    return np.clip(np.divide(together, norm, out=np.full(len(a), np.nan), where=norm > 0), -1, 1)
+
+
+def strongest_cells(cells: np.ndarray, k: int) -> np.ndarray:
+    """Membership of each cell in the k strongest of its map, float64 ``[n, cells]``, each row summing to k.
+
+    Cells tied at the boundary share the places that are left, which is their expected membership if ties were broken
+    at random: the order of the cells in memory decides nothing.
+
+    Args:
+        cells: ``[n, cells]``, finite.
+        k: places, 1 to the number of cells.
+    """
+    cells = np.asarray(cells)
+    boundary = -np.partition(-cells, k - 1, axis=1)[:, k - 1 : k]
+    above, tied = cells > boundary, cells == boundary
+    left = k - above.sum(axis=1, keepdims=True)
+    return above + tied * (left / tied.sum(axis=1, keepdims=True))
+
+
+def soft_overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Intersection over union Σ min / Σ max of two sets of memberships, float64 ``[n]``.
+
+    Args:
+        first, second: memberships ``[n, cells]`` in 0 to 1, no row all zero.
+    """
+    return np.minimum(first, second).sum(axis=1) / np.maximum(first, second).sum(axis=1)
+
+
 def _extremes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     values = np.asarray(values)
     with np.errstate(invalid="ignore"):

@@ -17,15 +17,32 @@ LEVELS = [
     {"errors", "_version", "events"},
     {"store", "config", "maps", "stats"},
     {"tables"},
-    {"run", "render", "data"},
-    {"models"},
-    {"cams", "consistency", "training"},
+    {"run_paths"},
+    {"run", "render", "data", "kernels"},
+    {"models", "study"},
+    {"cams", "consistency", "drift", "faithfulness", "training"},
+    {"report"},
     {"workflow"},
     {"api"},
     {"cli"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
-PURE = {"maps", "stats", "consistency", "errors", "events", "store", "config", "tables", "run"}
+PURE = {
+    "maps",
+    "stats",
+    "consistency",
+    "errors",
+    "events",
+    "store",
+    "config",
+    "tables",
+    "run_paths",
+    "run",
+    "study",
+    "drift",
+    "faithfulness",
+    "report",
+}
 NO_TENSORFLOW = {"tensorflow", "keras", "tf_keras_vis"}
 
 

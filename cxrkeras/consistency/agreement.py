@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from cxrkeras.errors import ScoreInputError, UsageError
-from cxrkeras.maps import degenerate, min_max, resize
+from cxrkeras.maps import degenerate, min_max, pearson, resize, soft_overlap, strongest_cells
 
 GRID = 56
 TOP = 0.2
@@ -116,43 +116,17 @@ def agreement_table(
     return pd.DataFrame(rows, columns=columns)
 
 
-def pearson(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Pearson correlation of each row, float64 ``[n]``; NaN where a row is constant.
-
-    Args:
-        first, second: ``[n, cells]``.
-    """
-    a, b = (np.asarray(x, np.float64) - np.mean(x, axis=1, keepdims=True, dtype=np.float64) for x in (first, second))
-    norm = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
-    together = (a * b).sum(axis=1)
-    return np.clip(np.divide(together, norm, out=np.full(len(a), np.nan), where=norm > 0), -1, 1)
-
-
 def top_cells(cells: np.ndarray, top: float = TOP) -> np.ndarray:
     """Membership of each cell in the strongest `top` of its map, float64 ``[n, cells]``, each row summing to k.
 
-    k is `top` of the cells, rounded, at least 1. Cells tied at the boundary share the places that are left, which is
-    their expected membership if ties were broken at random: the order of the cells in memory decides nothing.
+    k is `top` of the cells, rounded, at least 1; ties share places as in `maps.strongest_cells`.
 
     Args:
         cells: ``[n, cells]``, finite.
         top: share of the cells.
     """
     cells = np.asarray(cells)
-    k = max(1, round(top * cells.shape[1]))
-    boundary = -np.partition(-cells, k - 1, axis=1)[:, k - 1 : k]
-    above, tied = cells > boundary, cells == boundary
-    left = k - above.sum(axis=1, keepdims=True)
-    return above + tied * (left / tied.sum(axis=1, keepdims=True))
-
-
-def soft_overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Intersection over union Σ min / Σ max of two sets of memberships, float64 ``[n]``.
-
-    Args:
-        first, second: memberships ``[n, cells]`` in 0 to 1, no row all zero.
-    """
-    return np.minimum(first, second).sum(axis=1) / np.maximum(first, second).sum(axis=1)
+    return strongest_cells(cells, max(1, round(top * cells.shape[1])))
 
 
 def _common_cells(values: np.ndarray, grid: int | tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -3,8 +3,8 @@
 Arrays in, numbers out; knows no map, model, file or run.
 """
 
-from cxrkeras.stats.auc import Auc, exact_auc
-from cxrkeras.stats.bootstrap import Interval, patient_bootstrap
+from cxrkeras.stats.auc import Auc, exact_auc, resampled_auc
+from cxrkeras.stats.bootstrap import Interval, bootstrapped_mean, patient_bootstrap
 from cxrkeras.stats.classification import confusion_matrix, expected_calibration_error, sensitivity_specificity
 from cxrkeras.stats.jackknife import jackknife_stderr, t_interval
 from cxrkeras.stats.predictions import class_indices, class_probabilities, patient_codes
@@ -12,6 +12,7 @@ from cxrkeras.stats.predictions import class_indices, class_probabilities, patie
 __all__ = [
     "Auc",
     "Interval",
+    "bootstrapped_mean",
     "class_indices",
     "class_probabilities",
     "confusion_matrix",
@@ -20,6 +21,7 @@ __all__ = [
     "jackknife_stderr",
     "patient_bootstrap",
     "patient_codes",
+    "resampled_auc",
     "sensitivity_specificity",
     "t_interval",
 ]

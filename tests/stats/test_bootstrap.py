@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cxrkeras.errors import UsageError
-from cxrkeras.stats import patient_bootstrap
+from cxrkeras.stats import bootstrapped_mean, patient_bootstrap
 
 
 def test_patients_are_drawn_whole():
@@ -60,3 +60,16 @@ def test_failures_have_names():
     assert patient_bootstrap(len, []).status == "too_few_patients"
     with pytest.raises(UsageError, match="level in"):
         patient_bootstrap(len, np.arange(20), level=95)
+
+
+def test_the_mean_from_sums_per_patient_is_the_mean_of_the_films():
+    rng = np.random.default_rng(2)
+    values, patients = rng.normal(size=90), rng.integers(35, size=90)
+    slow = patient_bootstrap(lambda rows: values[rows].mean(), patients, n_resamples=300, seed=4)
+    fast = bootstrapped_mean(values, patients, n_resamples=300, seed=4)
+    for name in ("estimate", "low", "high", "stderr"):
+        assert getattr(fast, name) == pytest.approx(getattr(slow, name), abs=1e-12)
+    assert (fast.n_patients, fast.n_resamples, fast.status) == (slow.n_patients, slow.n_resamples, "ok")
+    assert bootstrapped_mean(values[:9], range(9)).status == "too_few_patients"
+    assert bootstrapped_mean(np.where(values > 2, np.nan, values), patients).status == "undefined"
+    assert np.isnan(bootstrapped_mean([], []).estimate)
