@@ -5,6 +5,8 @@ Arrays in, tables out; knows no model, run or file.
 """
 
 from cxrkeras.consistency.result import PER_CLASS_COLUMNS, ConsistencyScore
-from cxrkeras.consistency.score import c_score, threshold_sweep
+from cxrkeras.consistency.score import c_score
+from cxrkeras.consistency.similarity import pair_similarity
+from cxrkeras.consistency.sweep import sweep
 
-__all__ = ["PER_CLASS_COLUMNS", "ConsistencyScore", "c_score", "threshold_sweep"]
+__all__ = ["PER_CLASS_COLUMNS", "ConsistencyScore", "c_score", "pair_similarity", "sweep"]

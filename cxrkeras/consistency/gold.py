@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -57,3 +57,25 @@ def gold_lists(films: Films, thresholds: Sequence[float]) -> list[GoldList]:
         rows = np.flatnonzero(members.any(axis=1))
         lists.append(GoldList(rows, films.confidence[rows], films.patients[rows], members[rows]))
     return lists
+
+
+def gold_films(films: Films, thresholds: Sequence[float]) -> tuple[Films, list[GoldList]]:
+    """Return the films that are gold anywhere, class by class, and the gold lists by their rows.
+
+    Args:
+        films, thresholds: as in `gold_lists`.
+    """
+    lists = gold_lists(films, thresholds)
+    rows = np.concatenate([gold.films for gold in lists])
+    starts = np.cumsum([0] + [len(gold) for gold in lists])
+    columns = ("values", "labels", "confidence", "correct", "patients", "status")
+    pooled = replace(films, **{name: getattr(films, name)[rows] for name in columns})
+    return pooled, [
+        replace(gold, films=np.arange(start, start + len(gold))) for gold, start in zip(lists, starts[:-1], strict=True)
+    ]
+
+
+def joined(lists: Sequence[GoldList]) -> GoldList:
+    """Return the films of several lists as one."""
+    columns = ("films", "confidence", "patients", "members")
+    return GoldList(*(np.concatenate([getattr(gold, name) for gold in lists]) for name in columns))

@@ -5,6 +5,7 @@ The patient is the unit everywhere: films of one patient, and all pairs of one f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +61,24 @@ def exact_mean(sums: PairSums, column: int) -> PairMean:
     left_out = np.divide(left_total, left_weights, out=np.full(len(left_total), np.nan), where=defined)
     value = total / weights if weights > 0 else np.nan
     return PairMean(float(value), float(weights), left_out, int(sums.count[column]))
+
+
+def mean_over_classes(means: Sequence[PairMean]) -> PairMean:
+    """Return the mean of several classes' means, with what it becomes without each patient in all of them at once.
+
+    Args:
+        means: one per class, over different pairs, their patients numbered alike; at least one.
+    """
+    share = 1 / len(means)
+    return PairMean(
+        value=float(np.mean([mean.value for mean in means])),
+        weights=sum(mean.weights for mean in means),
+        left_out=np.mean([mean.left_out for mean in means], axis=0),
+        n_pairs=sum(mean.n_pairs for mean in means),
+        sampling_variance=share**2 * sum(mean.sampling_variance for mean in means),
+        noise=share**2 * sum(mean.noise for mean in means),
+        sampled=any(mean.sampled for mean in means),
+    )
 
 
 def standard_error(mean: PairMean, patients: np.ndarray) -> float:

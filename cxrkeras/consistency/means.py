@@ -1,39 +1,46 @@
-"""Every class's score and baseline as means over pairs: exact where that is affordable, drawn where it is not."""
+"""Every class's score and baseline as means over pairs: exact where that is affordable, drawn where it is not.
+
+One pass over the pairs serves all thresholds and all γ.
+"""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 
 from cxrkeras.consistency.emphasis import EmphasisedMaps
-from cxrkeras.consistency.gold import GoldList
+from cxrkeras.consistency.gold import GoldList, joined
 from cxrkeras.consistency.jackknife import PairMean, exact_mean
 from cxrkeras.consistency.options import Options
-from cxrkeras.consistency.pairs import PairSums, pair_sums
-from cxrkeras.consistency.sampling import sampled_mean
+from cxrkeras.consistency.pairs import PairSums, pair_sums_each
+from cxrkeras.consistency.sampling import sampled_means
 
 Means = list[list[PairMean | None]]
+EachGamma = list[PairMean] | list[None]
 
 
 def class_means(
     maps: EmphasisedMaps, gold: list[GoldList], n_patients: int, n_thresholds: int, options: Options
-) -> tuple[Means, Means]:
-    """Return the mean within each gold list, and the mean between it and all other gold lists.
+) -> list[tuple[Means, Means]]:
+    """Return the mean within each gold list, and the mean between it and all other gold lists, for each γ of the maps.
 
     Args:
         maps: emphasised maps; the lists' `films` are their rows.
         gold: one list per class, with T thresholds.
         n_patients: number of patients the lists' patient numbers run over.
         n_thresholds: T.
-        options: pair weights, same-patient rule, pair limit, seed.
+        options: pair weights, same-patient rule, pair limit, seed; the γ are those of the maps.
 
     Returns:
-        Scores and baselines, each ``[class][threshold]``; None where the gold list has fewer than two patients, or
-        where no pair exists.
+        For each γ scores and baselines, each ``[class][threshold]``; None where the gold list has fewer than two
+        patients, or where no pair exists.
     """
     work = _Work(maps, gold, n_patients, n_thresholds, options)
-    return work.within(), work.between()
+    within, between = work.within(), work.between()
+    return [(_of_gamma(within, index), _of_gamma(between, index)) for index in range(len(maps.gammas))]
+
+
+def _of_gamma(means: list[list[EachGamma]], index: int) -> Means:
+    return [[each[index] for each in row] for row in means]
 
 
 class _Work:
@@ -50,30 +57,30 @@ class _Work:
         }
         self.sizes = np.array([g.members.sum(axis=0) for g in gold]).reshape(len(gold), n_thresholds)
 
-    def within(self) -> Means:
+    def within(self) -> list[list[EachGamma]]:
         affordable = self.sizes * (self.sizes - 1) // 2 <= self.limit
-        means: Means = []
+        means = []
         for index, gold in enumerate(self.gold):
             sums = self._sums(gold, None, affordable[index])
             means.append(
                 [
-                    self._mean(sums, t, affordable[index, t], gold, None, (index, 0))
+                    self._means(sums, t, affordable[index, t], gold, None, (index, 0))
                     if self._patients(gold, t) >= 2
-                    else None
+                    else self._nothing
                     for t in range(self.n_thresholds)
                 ]
             )
         return means
 
-    def between(self) -> Means:
+    def between(self) -> list[list[EachGamma]]:
         others = self.sizes.sum(axis=0) - self.sizes
         affordable = self.sizes * others <= self.limit
-        sums = [PairSums.zero(self.n_patients, self.n_thresholds) for _ in self.gold]
+        sums = [self._zero() for _ in self.gold]
         for a, left in enumerate(self.gold):
             for b in range(a + 1, len(self.gold)):
                 both = self._sums(left, self.gold[b], affordable[a] | affordable[b])
-                sums[a], sums[b] = sums[a] + both, sums[b] + both
-        means: Means = [[None] * self.n_thresholds for _ in self.gold]
+                sums[a], sums[b] = _added(sums[a], both), _added(sums[b], both)
+        means = [[self._nothing] * self.n_thresholds for _ in self.gold]
         for t in range(self.n_thresholds):
             filled = np.flatnonzero(self.sizes[:, t])
             for index in filled if len(filled) > 1 else []:
@@ -81,45 +88,53 @@ class _Work:
                     # The pairs between two gold lists are the same pairs, drawn or not.
                     means[index][t] = means[filled[0]][t]
                     continue
-                rest = _joined([self.gold[o] for o in filled if o != index])
-                means[index][t] = self._mean(
+                rest = joined([self.gold[o] for o in filled if o != index])
+                means[index][t] = self._means(
                     sums[index], t, affordable[index, t], self.gold[index], rest, (int(index), 1)
                 )
         return means
 
-    def _sums(self, left: GoldList, right: GoldList | None, wanted: np.ndarray) -> PairSums:
+    @property
+    def _nothing(self) -> list[None]:
+        return [None] * len(self.maps.gammas)
+
+    def _zero(self) -> list[PairSums]:
+        return [PairSums.zero(self.n_patients, self.n_thresholds) for _ in self.maps.gammas]
+
+    def _sums(self, left: GoldList, right: GoldList | None, wanted: np.ndarray) -> list[PairSums]:
         columns = np.flatnonzero(wanted)
-        full = PairSums.zero(self.n_patients, self.n_thresholds)
+        each = self._zero()
         if not columns.size:
-            return full
-        part = pair_sums(
+            return each
+        parts = pair_sums_each(
             self.maps,
             left.narrowed(columns),
             None if right is None else right.narrowed(columns),
             **self.rules,
         )
-        full.weighted[columns], full.weights[columns], full.count[columns] = part.weighted, part.weights, part.count
-        full.touching_weighted[:, columns] = part.touching_weighted
-        full.touching_weights[:, columns] = part.touching_weights
-        return full
+        for full, part in zip(each, parts, strict=True):
+            full.weighted[columns], full.weights[columns], full.count[columns] = part.weighted, part.weights, part.count
+            full.touching_weighted[:, columns] = part.touching_weighted
+            full.touching_weights[:, columns] = part.touching_weights
+        return each
 
-    def _mean(
+    def _means(
         self,
-        sums: PairSums,
+        sums: list[PairSums],
         column: int,
         affordable: bool,
         left: GoldList,
         right: GoldList | None,
         stream: tuple[int, int],
-    ) -> PairMean | None:
+    ) -> EachGamma:
         if affordable:
-            return exact_mean(sums, column) if sums.weights[column] > 0 else None
+            return [exact_mean(each, column) if each.weights[column] > 0 else None for each in sums]
         left, right = left.at(column), None if right is None else right.at(column)
         if right is not None and self.rules["drop_same_patient"]:
             everyone = np.union1d(left.patients, right.patients)
             if len(everyone) < 2:
-                return None
-        return sampled_mean(
+                return self._nothing
+        return sampled_means(
             self.maps,
             left,
             right,
@@ -133,11 +148,5 @@ class _Work:
         return len(np.unique(gold.patients[gold.members[:, column]]))
 
 
-def _joined(lists: list[GoldList]) -> GoldList:
-    return replace(
-        lists[0],
-        **{
-            name: np.concatenate([getattr(gold, name) for gold in lists])
-            for name in ("films", "confidence", "patients", "members")
-        },
-    )
+def _added(first: list[PairSums], second: list[PairSums]) -> list[PairSums]:
+    return [one + other for one, other in zip(first, second, strict=True)]

@@ -1,13 +1,14 @@
 """Exact sums over all pairs of films: soft IoU, pair weights, and the part each patient has in them.
 
 Works in square tiles, so no temporary grows with n² or with n·n·cells. Every sum carries a column per threshold:
-the pair scores are computed once and shared by all thresholds.
+the pair scores are computed once and shared by all thresholds, and a tile is visited once for all γ. Loads the compiled
+kernel only where there is enough to do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial.distance import cdist, pdist, squareform
@@ -16,7 +17,11 @@ from cxrkeras.consistency.emphasis import EmphasisedMaps
 from cxrkeras.consistency.gold import GoldList
 
 TILE_ROWS = 256
-TILE_BYTES = 64 * 2**20
+TILE_BYTES = 16 * 2**20
+# Pairs × cells from which the compiled kernel scores them: 1000 maps at 56×56, half a second of SciPy. Loading
+# TensorFlow takes seconds, once; whoever has that many pairs has them for several classes, methods and checkpoints. It
+# depends on the size alone, so that the same films give the same digits whatever else was loaded.
+COMPILED_FROM = 1_500_000_000
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,7 @@ def pair_sums(
     drop_same_patient: bool,
     n_patients: int,
 ) -> PairSums:
-    """Return the sums over all pairs within one gold list, or between two.
+    """Return the sums over all pairs within one gold list, or between two, for maps with one γ.
 
     Args:
         maps: emphasised maps; the lists' `films` are their rows.
@@ -107,27 +112,102 @@ def pair_sums(
         drop_same_patient: give pairs of one patient the weight 0.
         n_patients: number of patients P that the lists' patient numbers run over.
     """
-    sums = PairSums.zero(n_patients, left.members.shape[1])
-    weighted, weights, count = sums.weighted, sums.weights, sums.count
-    for a, b, diagonal in _tiles(len(left), None if right is None else len(right), maps.cells):
-        other = left if right is None else right
-        rows = maps.rows(left.films[a])
-        scores = pair_scores(rows, None if diagonal else maps.rows(other.films[b]))
+    rules = {"kind": kind, "drop_same_patient": drop_same_patient, "n_patients": n_patients}
+    (sums,) = pair_sums_each(maps, left, right, **rules)
+    return sums
+
+
+def pair_sums_each(
+    maps: EmphasisedMaps,
+    left: GoldList,
+    right: GoldList | None,
+    *,
+    kind: str,
+    drop_same_patient: bool,
+    n_patients: int,
+) -> list[PairSums]:
+    """Return `pair_sums` for every γ of the maps, from one pass over the pairs."""
+    common = PairSums.zero(n_patients, left.members.shape[1])
+    weighted = np.zeros((len(maps.gammas), *common.weighted.shape))
+    touching = np.zeros((len(maps.gammas), *common.touching_weighted.shape))
+    other, own = left if right is None else right, not drop_same_patient
+    for tile in scored_tiles(maps, left, right, kind=kind, drop_same_patient=drop_same_patient):
+        a, b, weight = tile.rows, tile.columns, tile.weight
+        shares = _Shares(left.members[a], other.members[b], left.patients[a], other.patients[b], tile.same)
+        common.weights[:] += shares.add(weight, common.touching_weights, own=own)
+        common.count[:] += np.rint(shares.by_row((weight > 0).astype(np.float64)).sum(axis=0)).astype(np.int64)
+        for total, part, scores in zip(weighted, touching, tile.scores, strict=True):
+            total += shares.add(weight * scores, part, own=own)
+    return [replace(common, weighted=w, touching_weighted=t) for w, t in zip(weighted, touching, strict=True)]
+
+
+@dataclass(frozen=True)
+class ScoredTile:
+    """The pairs of some rows and columns.
+
+    Attributes:
+        rows: positions in the left gold list.
+        columns: positions in the right one, or in the left one for pairs within it.
+        scores: soft IoU ``[a, b]`` for each γ.
+        weight: pair weights ``[a, b]``; 0 for what is no pair.
+        same: both films are of one patient, bool ``[a, b]``.
+    """
+
+    rows: slice
+    columns: slice
+    scores: list[np.ndarray]
+    weight: np.ndarray
+    same: np.ndarray
+
+
+def scored_tiles(
+    maps: EmphasisedMaps, left: GoldList, right: GoldList | None, *, kind: str, drop_same_patient: bool
+) -> Iterator[ScoredTile]:
+    """Yield all pairs within one gold list (i < j), or between two, tile by tile; arguments as in `pair_sums`."""
+    other = left if right is None else right
+    n_pairs = len(left) * (len(left) - 1) // 2 if right is None else len(left) * len(right)
+    compiled = n_pairs * maps.cells >= COMPILED_FROM
+    for a, b, diagonal in _tiles(len(left), None if right is None else len(right), maps.cells, compiled):
         weight = pair_weights(left.confidence[a], other.confidence[b], kind)
         same = left.patients[a][:, None] == other.patients[b]
         if drop_same_patient:
             weight[same] = 0
         if diagonal:
             weight = np.triu(weight, 1)
-        tile = _Tile(left.members[a], other.members[b], left.patients[a], other.patients[b], same)
-        weighted += tile.add(weight * scores, sums.touching_weighted, own=not drop_same_patient)
-        weights += tile.add(weight, sums.touching_weights, own=not drop_same_patient)
-        count += np.rint(tile.by_row((weight > 0).astype(np.float64)).sum(axis=0)).astype(np.int64)
-    return sums
+        measure = _compiled_scores if compiled else _scipy_scores
+        yield ScoredTile(a, b, measure(maps, left.films[a], None if diagonal else other.films[b]), weight, same)
+
+
+def _scipy_scores(maps: EmphasisedMaps, left: np.ndarray, right: np.ndarray | None) -> list[np.ndarray]:
+    one = maps.each(maps.rows(left))
+    two = [None] * len(one) if right is None else maps.each(maps.rows(right))
+    return [pair_scores(a, b) for a, b in zip(one, two, strict=True)]
+
+
+def _compiled_scores(maps: EmphasisedMaps, left: np.ndarray, right: np.ndarray | None) -> list[np.ndarray]:
+    from cxrkeras.kernels.pairs import MinimumSums
+
+    kernel = MinimumSums(maps.cells)
+    right = left if right is None else right
+    one = maps.rows(left)
+    two = one if right is left else maps.rows(right)
+    low = np.zeros((len(maps.gammas), len(left), len(right)))
+    for part in kernel.parts:
+        for total, a, b in zip(low, maps.each(one[:, part]), maps.each(two[:, part]), strict=True):
+            total += kernel(a, b)
+    return [soft_iou(total, sums[left][:, None] + sums[right]) for total, sums in zip(low, maps.sums, strict=True)]
+
+
+def soft_iou(minima: np.ndarray, both: np.ndarray) -> np.ndarray:
+    """Return Σmin/Σmax in [0, 1] from Σmin and S_i + S_j of the same shape; 0 where either map is all zeros."""
+    maxima = both - minima
+    scores = np.divide(minima, maxima, out=np.zeros_like(maxima), where=maxima > 0)
+    # the sums are rounded apart, so a map may meet its twin a hair above 1
+    return np.minimum(scores, 1, out=scores)
 
 
 @dataclass(frozen=True)
-class _Tile:
+class _Shares:
     row_members: np.ndarray
     column_members: np.ndarray
     row_patients: np.ndarray
@@ -148,8 +228,9 @@ class _Tile:
         return by_row.sum(axis=0)
 
 
-def _tiles(n_left: int, n_right: int | None, cells: int) -> Iterator[tuple[slice, slice, bool]]:
-    step = int(np.clip(TILE_BYTES // (8 * cells), 1, TILE_ROWS))
+def _tiles(n_left: int, n_right: int | None, cells: int, compiled: bool) -> Iterator[tuple[slice, slice, bool]]:
+    # the compiled kernel copies its tiles part by part, SciPy copies whole ones in double precision
+    step = TILE_ROWS if compiled else int(np.clip(TILE_BYTES // (8 * cells), 1, TILE_ROWS))
     for start in range(0, n_left, step):
         rows = slice(start, min(start + step, n_left))
         if n_right is None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from cxrkeras.consistency.jackknife import PairMean, mean_over_classes, standard_error
+from cxrkeras.stats import t_interval
+
+FEWEST_PATIENTS = 3
 PER_CLASS_COLUMNS = (
     "class",
     "score",
@@ -40,6 +46,9 @@ class ConsistencyScore:
         per_class: a row per class, columns `PER_CLASS_COLUMNS`. ``status`` is ``ok`` or the first reason why a number
             of the row is NaN or needs care; ``flags`` lists the further ones, separated by commas.
         macro: mean over classes.
+        macro_stderr: its delete-one-patient jackknife, the patient taken from all classes at once; NaN when a class
+            that counts has fewer than three patients.
+        macro_ci_low, macro_ci_high: its 95 % interval, with the degrees of freedom of the smallest gold list.
         micro: mean weighted by each class's sum of pair weights, over defined classes.
         minimum: lowest class score.
         range: highest minus lowest class score.
@@ -50,6 +59,9 @@ class ConsistencyScore:
 
     per_class: pd.DataFrame
     macro: float
+    macro_stderr: float
+    macro_ci_low: float
+    macro_ci_high: float
     micro: float
     minimum: float
     range: float
@@ -57,21 +69,33 @@ class ConsistencyScore:
     parameters: dict[str, Any]
 
     def summary(self) -> pd.DataFrame:
-        """Return the numbers over all classes: columns statistic, value, status."""
+        """Return the numbers over all classes: statistic, value, stderr, ci_low, ci_high (macro only), status."""
         values = {"macro": self.macro, "micro": self.micro, "min": self.minimum, "range": self.range}
         return pd.DataFrame(
-            {"statistic": list(values), "value": list(values.values()), "status": [self.statuses[k] for k in values]}
+            {
+                "statistic": list(values),
+                "value": list(values.values()),
+                "stderr": [self.macro_stderr, np.nan, np.nan, np.nan],
+                "ci_low": [self.macro_ci_low, np.nan, np.nan, np.nan],
+                "ci_high": [self.macro_ci_high, np.nan, np.nan, np.nan],
+                "status": [self.statuses[name] for name in values],
+            }
         )
 
 
 def consistency_score(
-    per_class: pd.DataFrame, weights: np.ndarray, macro: str, parameters: dict[str, Any]
+    per_class: pd.DataFrame,
+    means: Sequence[PairMean | None],
+    patients: Sequence[np.ndarray],
+    macro: str,
+    parameters: dict[str, Any],
 ) -> ConsistencyScore:
     """Return the result with its numbers over all classes.
 
     Args:
         per_class: the table per class.
-        weights: Σ w of each class's pairs ``[C]``; NaN where the class is undefined.
+        means: each class's mean over pairs; None where the class is undefined.
+        patients: numbers of the patients in each gold list, int ``[G_c]``.
         macro: ``strict`` or ``skip``.
         parameters: stored with the result.
     """
@@ -80,7 +104,10 @@ def consistency_score(
     approximate = any("approximate" in text for column in ("status", "flags") for text in per_class[column])
     usable = defined.all() or (macro == "skip" and defined.any())
     kept = scores[defined] if usable else np.array([np.nan])
-    micro = np.average(scores[defined], weights=weights[defined]) if defined.any() else np.nan
+    weights = [mean.weights for mean in means if mean is not None]
+    micro = np.average(scores[defined], weights=weights) if defined.any() else np.nan
+    counted = [(mean, who) for mean, who in zip(means, patients, strict=True) if mean is not None] if usable else []
+    stderr, low, high = over_classes(*zip(*counted, strict=True)) if counted else (np.nan, np.nan, np.nan)
     # the spread over a single class is no spread of 0
     spread = kept.size > 1
     partial = "approximate" if approximate else "ok"
@@ -90,6 +117,9 @@ def consistency_score(
     return ConsistencyScore(
         per_class=per_class,
         macro=float(kept.mean()),
+        macro_stderr=stderr,
+        macro_ci_low=low,
+        macro_ci_high=high,
         micro=float(micro),
         minimum=float(kept.min()),
         range=float(kept.max() - kept.min()) if spread else float("nan"),
@@ -101,3 +131,23 @@ def consistency_score(
         },
         parameters=parameters,
     )
+
+
+def over_classes(
+    means: Sequence[PairMean], patients: Sequence[np.ndarray], bounds: tuple[float, float] = (0.0, 1.0)
+) -> tuple[float, float, float]:
+    """Return standard error and 95 % interval of the mean over classes.
+
+    Args:
+        means: each class's mean over pairs.
+        patients: numbers of the patients in each, int ``[G_c]``.
+        bounds: smallest and largest possible value.
+
+    Returns:
+        stderr, low, high; NaN when a class has fewer than three patients. The degrees of freedom are those of the
+        smallest gold list: a class of few patients widens the interval however many the others have.
+    """
+    mean = mean_over_classes(means)
+    fewest = min(len(who) for who in patients)
+    stderr = standard_error(mean, reduce(np.union1d, patients)) if fewest >= FEWEST_PATIENTS else float("nan")
+    return stderr, *t_interval(mean.value, stderr, fewest, bounds=bounds)

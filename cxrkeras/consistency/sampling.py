@@ -1,7 +1,8 @@
 """Means over pairs drawn with probability ∝ w, when there are too many pairs to score them all.
 
 The mean score of such pairs is unbiased (uniform pairs would give a ratio, which is not), and its cost does not
-grow with n².
+grow with n². Which pairs are scored is drawn first; they are then scored block by block, so that maps that do not fit
+in memory are made again as rarely as possible.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ import numpy as np
 from cxrkeras.consistency.emphasis import EmphasisedMaps
 from cxrkeras.consistency.gold import GoldList
 from cxrkeras.consistency.jackknife import PairMean
-from cxrkeras.consistency.pairs import film_factor
+from cxrkeras.consistency.pairs import film_factor, soft_iou
 
-BLOCK_BYTES = 32 * 2**20
+# Two blocks of maps are in memory at a time.
+BLOCK_BYTES = 128 * 2**20
+# Pairs gathered at a time stay in a processor's cache.
+GATHERED_BYTES = 2**19
 
 
 def sampled_mean(
@@ -27,7 +31,24 @@ def sampled_mean(
     n_pairs: int,
     rng: np.random.Generator,
 ) -> PairMean:
-    """Return the mean score of drawn pairs, its sampling variance and its values without each patient.
+    """Return `sampled_means` of maps with one γ."""
+    rules = {"kind": kind, "drop_same_patient": drop_same_patient, "n_patients": n_patients}
+    (mean,) = sampled_means(maps, left, right, **rules, n_pairs=n_pairs, rng=rng)
+    return mean
+
+
+def sampled_means(
+    maps: EmphasisedMaps,
+    left: GoldList,
+    right: GoldList | None,
+    *,
+    kind: str,
+    drop_same_patient: bool,
+    n_patients: int,
+    n_pairs: int,
+    rng: np.random.Generator,
+) -> list[PairMean]:
+    """Return the mean score of drawn pairs, its sampling variance and its values without each patient, for each γ.
 
     Args:
         maps: emphasised maps; the lists' `films` are their rows.
@@ -41,10 +62,16 @@ def sampled_mean(
     other = left if right is None else right
     weights = total_weight(left, kind, drop_same_patient) if right is None else float("nan")
     i, j = drawn_pairs(left, right, kind, drop_same_patient, n_pairs, rng)
-    scores = _scores(maps, left.films[i], other.films[j])
-    value = scores.mean()
-    error = scores - value
     first, second = left.patients[i], other.patients[j]
+    scores = drawn_scores(maps, left.films[i], other.films[j])
+    return [_mean_of_drawn(values, weights, first, second, n_patients) for values in scores]
+
+
+def _mean_of_drawn(
+    scores: np.ndarray, weights: float, first: np.ndarray, second: np.ndarray, n_patients: int
+) -> PairMean:
+    value, n_pairs = scores.mean(), len(scores)
+    error = scores - value
     two = first != second
 
     def by_patient(values: np.ndarray) -> np.ndarray:
@@ -126,13 +153,39 @@ def _weight_within(confidence: np.ndarray, kind: str) -> float:
     return float((factor.sum() ** 2 - factor @ factor) / 2)
 
 
-def _scores(maps: EmphasisedMaps, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    scores = np.zeros(len(left))
-    step = max(1, BLOCK_BYTES // (4 * maps.cells))
-    for start in range(0, len(left), step):
-        block = slice(start, start + step)
-        a, b = maps.rows(left[block]), maps.rows(right[block])
-        low = np.minimum(a, b).sum(axis=1, dtype=np.float64)
-        high = np.maximum(a, b, out=a).sum(axis=1, dtype=np.float64)
-        np.divide(low, high, out=scores[block], where=high > 0)
+def drawn_scores(maps: EmphasisedMaps, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return the soft IoU of pairs of rows for each γ, float64 ``[Γ, m]``.
+
+    Args:
+        maps: emphasised maps.
+        left, right: rows of the two maps of each pair, int ``[m]``.
+    """
+    left, right = np.minimum(left, right), np.maximum(left, right)
+    size = max(1, BLOCK_BYTES // (4 * maps.cells * len(maps.gammas)))
+    order = np.argsort((left // size * (len(maps) // size + 1) + right // size) * len(maps) + left)
+    scores = np.empty((len(maps.gammas), len(left)))
+    for of_left in _runs(order, left // size):
+        rows = np.unique(left[of_left])
+        one = maps.each(maps.rows(rows))
+        for of_both in _runs(of_left, right // size):
+            columns = np.unique(right[of_both])
+            two = maps.each(maps.rows(columns))
+            places = np.searchsorted(rows, left[of_both]), np.searchsorted(columns, right[of_both])
+            for values, a, b, sums in zip(scores, one, two, maps.sums, strict=True):
+                both = sums[left[of_both]] + sums[right[of_both]]
+                values[of_both] = soft_iou(_minima(a, b, *places), both)
     return scores
+
+
+def _runs(order: np.ndarray, key: np.ndarray) -> list[np.ndarray]:
+    return np.split(order, np.flatnonzero(np.diff(key[order])) + 1)
+
+
+def _minima(one: np.ndarray, two: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    minima = np.empty(len(left))
+    step = max(1, GATHERED_BYTES // (4 * one.shape[1]))
+    for start in range(0, len(left), step):
+        part = slice(start, start + step)
+        a = one[left[part]]
+        np.minimum(a, two[right[part]], out=a).sum(axis=1, dtype=np.float64, out=minima[part])
+    return minima

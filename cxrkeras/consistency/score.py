@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from cxrkeras.consistency.emphasis import EmphasisedMaps
+from cxrkeras.consistency.emphasis import emphasised_films
 from cxrkeras.consistency.films import Films, aligned_films
-from cxrkeras.consistency.gold import GoldList, gold_lists
+from cxrkeras.consistency.gold import GoldList, gold_films
 from cxrkeras.consistency.jackknife import PairMean, standard_error
 from cxrkeras.consistency.means import Means, class_means
 from cxrkeras.consistency.options import Options
-from cxrkeras.consistency.result import PER_CLASS_COLUMNS, ConsistencyScore, consistency_score
-from cxrkeras.errors import UsageError
+from cxrkeras.consistency.result import FEWEST_PATIENTS, PER_CLASS_COLUMNS, ConsistencyScore, consistency_score
 from cxrkeras.maps import Maps, concentration
 from cxrkeras.stats import t_interval
 
 FEWEST_CELLS = 3
-FEWEST_PATIENTS = 3
 SMALL_SAMPLE = 10
-SWEEP = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 NAN = float("nan")
 
 
@@ -85,90 +82,43 @@ def c_score(
     """
     options = Options(threshold, gamma, grid, pair_weights, macro, max_pairs, seed, same_patient)
     films = aligned_films(maps, labels, probabilities, classes, patients, targets, status)
-    table, weights = _scored(films, [options.threshold], options)[0]
-    return consistency_score(table, weights, options.macro, options.as_parameters(films.grid))
+    table, means, gold_patients = score_tables(films, [options.threshold], [gamma], options)[0][0]
+    return consistency_score(table, means, gold_patients, options.macro, options.as_parameters(films.grid))
 
 
-def threshold_sweep(
-    maps: Maps | ArrayLike,
-    labels: ArrayLike,
-    probabilities: ArrayLike,
-    *,
-    thresholds: Sequence[float] = SWEEP,
-    classes: Sequence[Hashable] | None = None,
-    patients: Iterable[Hashable] | None = None,
-    targets: ArrayLike | None = None,
-    status: ArrayLike | None = None,
-    **options: Any,
-) -> pd.DataFrame:
-    """Return the C-Score at several confidence thresholds, from one pass over the pair scores.
+def score_tables(
+    films: Films, thresholds: Sequence[float], gammas: Sequence[float], options: Options
+) -> list[list[tuple[pd.DataFrame, list[PairMean | None], list[np.ndarray]]]]:
+    """Return the table per class, each class's mean over pairs and its patients, for each γ and threshold.
 
     Args:
-        maps, labels, probabilities, classes, patients, targets, status: as in `c_score`.
-        thresholds: the values of τ.
-        options: further keywords of `c_score`, such as ``gamma``.
-
-    Returns:
-        A row per threshold and class: ``threshold``, then the columns of `ConsistencyScore.per_class`.
-
-    Raises:
-        ScoreInputError: inputs that do not fit together.
-        UsageError: an option out of range.
+        films: the checked inputs.
+        thresholds: values of τ.
+        gammas: emphasis exponents.
+        options: everything else; its own threshold and γ are not used.
     """
-    if not len(thresholds):
-        raise UsageError("no thresholds to sweep. Expected at least one confidence between 0 and 1, received none.")
-    checked = [Options(threshold=threshold, **options) for threshold in thresholds]
-    films = aligned_films(maps, labels, probabilities, classes, patients, targets, status)
-    tables = [table for table, _ in _scored(films, thresholds, checked[0])]
-    for threshold, table in zip(thresholds, tables, strict=True):
-        table.insert(0, "threshold", float(threshold))
-    return pd.concat(tables, ignore_index=True)
-
-
-def _scored(films: Films, thresholds: Sequence[float], options: Options) -> list[tuple[pd.DataFrame, np.ndarray]]:
-    """Return the table per class and Σ w per class, for each threshold."""
-    pooled, gold = _gold_films(films, thresholds)
-    maps = EmphasisedMaps(
-        pooled.values,
-        np.char.find(pooled.status, "degenerate") >= 0,
-        options.grid_for(films.grid),
-        options.gamma,
-    )
+    pooled, gold = gold_films(films, thresholds)
+    maps = emphasised_films(pooled, gammas, options.grid_for(films.grid))
     coarse = min(films.grid) < FEWEST_CELLS
     n_patients = int(films.patients.max(initial=-1)) + 1
     nothing: Means = [[None] * len(thresholds) for _ in gold]
-    scores, baselines = (nothing, nothing) if coarse else class_means(maps, gold, n_patients, len(thresholds), options)
+    means = (
+        [(nothing, nothing)] * len(gammas) if coarse else class_means(maps, gold, n_patients, len(thresholds), options)
+    )
     n_images = np.bincount(films.labels, minlength=len(films.classes))
     focus = concentration(pooled.values)
-    results = []
-    for t in range(len(thresholds)):
-        lists = [g.at(t) for g in gold]
-        patients = [np.unique(g.patients) for g in lists]
+    lists = [[each.at(t) for each in gold] for t in range(len(thresholds))]
+
+    def table(t: int, scores: Means, baselines: Means) -> tuple[pd.DataFrame, list[PairMean | None], list[np.ndarray]]:
+        patients = [np.unique(each.patients) for each in lists[t]]
         rows = []
         for c, name in enumerate(films.classes):
             others = np.unique(np.concatenate([p for o, p in enumerate(patients) if o != c]))
-            numbers = _Class(scores[c][t], baselines[c][t], lists[c], patients[c], others, int(n_images[c]), coarse)
+            numbers = _Class(scores[c][t], baselines[c][t], lists[t][c], patients[c], others, int(n_images[c]), coarse)
             rows.append({"class": name} | numbers.row(pooled.status, maps.degenerate, focus))
-        weights = np.array([NAN if scores[c][t] is None else scores[c][t].weights for c in range(len(gold))])
-        results.append((pd.DataFrame(rows, columns=list(PER_CLASS_COLUMNS)), weights))
-    return results
+        return pd.DataFrame(rows, columns=list(PER_CLASS_COLUMNS)), [row[t] for row in scores], patients
 
-
-def _gold_films(films: Films, thresholds: Sequence[float]) -> tuple[Films, list[GoldList]]:
-    """Return the films that are gold anywhere, and the gold lists by their rows."""
-    lists = gold_lists(films, thresholds)
-    rows = np.concatenate([g.films for g in lists])
-    starts = np.cumsum([0] + [len(g) for g in lists])
-    pooled = replace(
-        films,
-        **{
-            name: getattr(films, name)[rows]
-            for name in ("values", "labels", "confidence", "correct", "patients", "status")
-        },
-    )
-    return pooled, [
-        replace(g, films=np.arange(start, start + len(g))) for g, start in zip(lists, starts[:-1], strict=True)
-    ]
+    return [[table(t, *pair) for t in range(len(thresholds))] for pair in means]
 
 
 @dataclass(frozen=True)

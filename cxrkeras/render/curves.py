@@ -34,9 +34,15 @@ def auc_panel(ax: Axes, history: pd.DataFrame, limits: tuple[float, float]) -> N
 
 
 def score_panel(
-    ax: Axes, history: pd.DataFrame, macro: pd.DataFrame, methods: Sequence[str], limits: tuple[float, float]
+    ax: Axes,
+    history: pd.DataFrame,
+    macro: pd.DataFrame,
+    methods: Sequence[str],
+    limits: tuple[float, float],
+    *,
+    quantity: str = "C-Score (macro)",
 ) -> None:
-    """Draw each method's macro C-Score with its interval; a method's look is its place in ``methods``."""
+    """Draw each method's score with its interval; a method's look is its place in ``methods``."""
     drawn = [m for m in methods if (macro["method"] == m).any()]
     single = macro["epoch"].nunique() == 1
     ends: list[End] = []
@@ -50,7 +56,7 @@ def score_panel(
             (ends if np.isfinite(score) else lost).append(
                 (method, float(epoch), float(score), style.OKABE_ITO[methods.index(method)])
             )
-    _dress(ax, "C-Score (macro)", limits, history, empty="" if drawn else "no C-Score yet")
+    _dress(ax, quantity, limits, history, empty="" if drawn else f"no {quantity} yet")
     last = {end[0]: end for end in _mark_undefined(ax, lost)} | {end[0]: end for end in ends}
     _direct_labels(ax, list(last.values()), 1.05)
     _foot_note(ax, macro)

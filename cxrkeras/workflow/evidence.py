@@ -7,8 +7,8 @@ film, the checkpoint and everything else that shapes a map are the same.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,32 @@ from cxrkeras.workflow.selection import Selection
 AFFORDABLE_FORWARDS = 20_000
 BATCH = 16
 _SAVE_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a method is judged by; methods of one command may have different films.
+
+    Attributes:
+        selection: the films.
+        options: how the maps are made.
+    """
+
+    selection: Selection
+    options: MapOptions
+
+
+def alike(evidence: Mapping[str, Evidence]) -> list[tuple[list[str], Evidence]]:
+    """Methods with the same films and options together, so that they share a forward."""
+    groups: list[tuple[list[str], Evidence]] = []
+    for name, own in evidence.items():
+        for names, other in groups:
+            if other.selection is own.selection and other.options == own.options:
+                names.append(name)
+                break
+        else:
+            groups.append(([name], own))
+    return groups
 
 
 def chosen_methods(
@@ -128,6 +154,30 @@ def ensure(
     for (_, *rows), names in together.items():
         _compute(opened, epoch, selection, names, np.array(rows), options, reporter)
     return {name: _complete(opened, epoch, selection, name, options) for name in methods}
+
+
+def passing_maps(
+    opened: OpenRun, films: FilmSet, targets: np.ndarray, methods: Sequence[str], options: MapOptions
+) -> dict[str, np.ndarray]:
+    """Raw maps ``[n, h, w]`` of every method by the weights that the classifier has now; nothing is read or stored.
+
+    For weights that are no checkpoint. An explainer compiled before is used again.
+
+    Args:
+        opened: the run.
+        films: the films.
+        targets: class per film, int ``[n]``.
+        methods: registry names.
+        options: how the maps are made; its target is not read.
+    """
+    alone = [(name,) for name in methods if not METHODS[name].in_the_forward]
+    together = tuple(name for name in methods if METHODS[name].in_the_forward)
+    maps: dict[str, np.ndarray] = {}
+    for names in [together, *alone] if together else alone:
+        batches = _batches(films, targets, opened.classifier.input_shape[-1])
+        parts = list(_explainer(opened, names, options).explain_batches(batches, n_films=len(films)))
+        maps |= {name: np.concatenate([part[name].values for part in parts]) for name in names}
+    return {name: maps[name] for name in methods}
 
 
 def _missing(opened: OpenRun, epoch: int, selection: Selection, method: str, options: MapOptions) -> np.ndarray:

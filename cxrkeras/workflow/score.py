@@ -9,15 +9,21 @@ import pandas as pd
 
 from cxrkeras.consistency import c_score
 from cxrkeras.consistency.coincidence import Neighbour, nearest
+from cxrkeras.consistency.options import Options
 from cxrkeras.errors import DataError
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.store import check_writable, key8
 from cxrkeras.workflow.evidence import chosen_methods, ensure
-from cxrkeras.workflow.map_options import MapOptions
+from cxrkeras.workflow.map_options import MapOptions, map_parameters
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.predictions import ensure_predictions
 from cxrkeras.workflow.score_table import every_status, long_table
 from cxrkeras.workflow.selection import Selection
+
+# Raise it when the same maps would get other rows: stored rows are used again only under the same version.
+SCORE_VERSION = 2
+# constants whose name is another column's already
+_COLUMNS = {"macro": "macro_rule", "seed": "pair_seed"}
 
 
 def score_selection(
@@ -28,6 +34,7 @@ def score_selection(
     options: MapOptions,
     settings: dict[str, Any],
     *,
+    reuse: bool = False,
     reporter: Reporter = SILENT,
 ) -> pd.DataFrame:
     """Score checkpoints, computing what maps are missing, and store the rows.
@@ -39,6 +46,7 @@ def score_selection(
         methods: comma list, `all`, or None for what is affordable.
         options: how the maps are made; their target is the film's label.
         settings: threshold, gamma, grid, pair_weights, macro, same_patient; None takes the run's configuration.
+        reuse: read rows that are stored under the same parameters instead of scoring again.
         reporter: told of progress.
 
     Returns:
@@ -50,17 +58,88 @@ def score_selection(
     if not selection.labelled:
         raise DataError("the C-Score needs a label for every film. Give a manifest or class folders with --data.")
     check_writable(selection.sink.path)
-    resolved = {**opened.config.score.model_dump(), **{k: v for k, v in settings.items() if v is not None}}
+    resolved = resolved_settings(opened, settings)
     tables = []
     for epoch in epochs:
         names = chosen_methods(methods, opened, epoch, selection, options, reporter)
-        all_maps = ensure(opened, epoch, selection, names, options, reporter)
-        probabilities = ensure_predictions(opened, epoch, selection, reporter)
-        neighbours = nearest({name: maps.values for name, maps in all_maps.items()})
-        _say_what_coincides(neighbours, reporter)
-        frames = []
-        for name in names:
-            maps, neighbour = all_maps[name], neighbours.get(name)
+        stored = {name: stored_rows(opened, epoch, selection, name, options, resolved) for name in names if reuse}
+        if not reuse or any(rows is None for rows in stored.values()):
+            fresh = _scored(opened, epoch, selection, names, options, resolved, stored, reporter)
+            selection.sink.write_scores(epoch, fresh)
+            if reuse:
+                stored = {name: stored_rows(opened, epoch, selection, name, options, resolved) for name in names}
+        tables.append(_ordered(pd.concat(stored.values(), ignore_index=True)) if reuse else fresh)
+    return pd.concat(tables, ignore_index=True)
+
+
+def resolved_settings(opened: OpenRun, settings: dict[str, Any]) -> dict[str, Any]:
+    """Every constant of the C-Score: what is given, and the run's configuration for the rest."""
+    return {**opened.config.score.model_dump(), **{name: v for name, v in settings.items() if v is not None}}
+
+
+def stored_rows(
+    opened: OpenRun,
+    epoch: int,
+    selection: Selection,
+    method: str,
+    options: MapOptions,
+    resolved: dict[str, Any],
+) -> pd.DataFrame | None:
+    """Rows of one method that are stored under exactly these parameters, or None.
+
+    Args:
+        opened, epoch, selection, method, options: whose rows.
+        resolved: every constant of the C-Score, see `resolved_settings`.
+    """
+    table = selection.sink.scores(epoch)
+    constants = Options(**resolved).as_parameters((0, 0))
+    wanted = {
+        "score_version": SCORE_VERSION,
+        "epoch": epoch,
+        "split": selection.split,
+        "engine": options.engine,
+        "method": method,
+        "target": "label",
+        "maps_key": key8(map_parameters(opened, epoch, method, options)),
+        "films": films_key(selection),
+        **{_COLUMNS.get(name, name): value for name, value in constants.items() if name != "native_grid"},
+    }
+    if not set(wanted) <= set(table.columns):
+        return None
+    for name, value in wanted.items():
+        table = table.loc[[_same(cell, value) for cell in table[name]]]
+    return None if table.empty else table.reset_index(drop=True)
+
+
+def _same(cell: Any, value: Any) -> bool:
+    """Whether a cell of a stored table is a value; a column that also holds words keeps its numbers as text."""
+    if isinstance(value, int | float):
+        try:
+            return float(cell) == float(value)
+        except ValueError:
+            return False
+    return str(cell) == ("x".join(map(str, value)) if isinstance(value, list) else str(value))
+
+
+def _scored(
+    opened: OpenRun,
+    epoch: int,
+    selection: Selection,
+    names: Sequence[str],
+    options: MapOptions,
+    resolved: dict[str, Any],
+    stored: Mapping[str, pd.DataFrame | None],
+    reporter: Reporter,
+) -> pd.DataFrame:
+    """Rows of every method at one checkpoint; those in `stored` only learn which maps they coincide with."""
+    all_maps = ensure(opened, epoch, selection, names, options, reporter)
+    probabilities = ensure_predictions(opened, epoch, selection, reporter)
+    neighbours = nearest({name: maps.values for name, maps in all_maps.items()})
+    _say_what_coincides(neighbours, reporter)
+    frames = []
+    for name in names:
+        maps, rows = all_maps[name], stored.get(name)
+        if rows is None:
             result = c_score(
                 maps,
                 selection.films.labels,
@@ -69,26 +148,27 @@ def score_selection(
                 status=every_status(maps),
                 **resolved,
             )
-            frames.append(
-                long_table(result).assign(
-                    epoch=epoch,
-                    split=selection.split,
-                    engine=options.engine,
-                    method=name,
-                    target="label",
-                    layer=maps.layer,
-                    maps_key=key8(maps.parameters),
-                    checkpoint=maps.parameters["checkpoint"][:12],
-                    max_channels=options.cap,
-                    films=films_key(selection),
-                    nearest_method=neighbour.method if neighbour else "",
-                    largest_difference=neighbour.difference if neighbour else float("nan"),
-                )
+            rows = long_table(result).assign(
+                epoch=epoch,
+                split=selection.split,
+                engine=options.engine,
+                method=name,
+                target="label",
+                layer=maps.layer,
+                maps_key=key8(maps.parameters),
+                checkpoint=maps.parameters["checkpoint"][:12],
+                max_channels=options.cap,
+                films=films_key(selection),
+                score_version=SCORE_VERSION,
             )
-        table = _ordered(pd.concat(frames, ignore_index=True))
-        selection.sink.write_scores(epoch, table)
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True)
+        neighbour = neighbours.get(name)
+        frames.append(
+            rows.assign(
+                nearest_method=neighbour.method if neighbour else "",
+                largest_difference=neighbour.difference if neighbour else float("nan"),
+            )
+        )
+    return _ordered(pd.concat(frames, ignore_index=True))
 
 
 def _say_what_coincides(neighbours: Mapping[str, Neighbour], reporter: Reporter) -> None:

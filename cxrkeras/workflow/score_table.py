@@ -30,9 +30,7 @@ def long_table(result: ConsistencyScore) -> pd.DataFrame:
     """Class rows and global rows (`macro`, `micro`, `min`, `range`) of one score, with every parameter a column."""
     classes = result.per_class.assign(level="class")
     summary = result.summary()
-    globals_ = pd.DataFrame(
-        {"class": summary["statistic"], "score": summary["value"], "status": summary["status"], "level": "global"}
-    )
+    globals_ = summary.rename(columns={"statistic": "class", "value": "score"}).assign(level="global")
     columns = [*result.per_class.columns, "level"]
     table = pd.DataFrame(
         {

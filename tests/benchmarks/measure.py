@@ -177,14 +177,14 @@ class PeakMemory:
         return int(line.split()[1]) / 1024
 
 
-def as_text(rows: Sequence[Row], form: str) -> str:
-    """The one table, as `text` or `csv`."""
+def as_text(rows: Sequence[Row], form: str, columns: Sequence[str] = COLUMNS) -> str:
+    """The one table, as `text` or `csv`; anything with `cells` that fit the columns is a row."""
     if form == "csv":
         stream = io.StringIO()
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerows([COLUMNS, *(row.cells() for row in rows)])
+        writer.writerows([columns, *(row.cells() for row in rows)])
         return stream.getvalue()
-    table = Table(*COLUMNS, box=box.MARKDOWN)
+    table = Table(*columns, box=box.MARKDOWN)
     for row in rows:
         table.add_row(*row.cells())
     console = Console(file=io.StringIO(), width=400, color_system=None)

@@ -108,3 +108,73 @@ def films():
         return SimpleNamespace(maps=maps, labels=labels, probabilities=probabilities, patients=patients)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def history():
+    """Return a maker of histories from a few lists, checkpoints at epochs 10, 20, 30, …
+
+    ``scores`` are lists per method, for both classes alike or as ``{class: list}``; the change between two
+    checkpoints is their difference, with the ``stderr`` given.
+    """
+    from cxrkeras.consistency.history import Checkpoint, ClassState, GoldState, History, MethodState
+    from cxrkeras.consistency.paired import Change, Changes
+
+    def make(
+        auc,
+        scores=None,
+        coverage=0.8,
+        patients=20,
+        stderr=0.01,
+        degenerate=None,
+        excess=0.2,
+        excess_stderr=0.02,
+        own_coverage=0.9,
+        largest=0.65,
+    ):
+        n = len(auc)
+        scores = {"cam": [0.5] * n} if scores is None else scores
+
+        def per_class(value, t):
+            return {c: spread(value[c] if isinstance(value, dict) else value, t) for c in ("a", "b")}
+
+        def spread(value, t):
+            return value[t] if isinstance(value, list) else value
+
+        def of_method(value, method):
+            return value[method] if isinstance(value, dict) and method in value else value
+
+        def macro(method, t):
+            return float(np.mean(list(per_class(scores[method], t).values())))
+
+        points = []
+        for t in range(n):
+            methods = {}
+            for method in scores:
+                c, e, s, o, p = (
+                    per_class(of_method(value, method), t)
+                    for value in (scores[method], excess, excess_stderr, own_coverage, patients)
+                )
+                blank = spread(of_method(degenerate or 0, method), t)
+                states = {
+                    k: ClassState(c[k], o[k], 100, p[k], int(100 * blank), e[k], s[k], "ok" if e[k] == e[k] else "why")
+                    for k in c
+                }
+                methods[method] = MethodState(macro(method, t), states)
+            cover, who = per_class(coverage, t), per_class(of_method(patients, "gold"), t)
+            gold = {k: GoldState(cover[k], who[k] if isinstance(who[k], int) else 20) for k in cover}
+            points.append(Checkpoint(10 * (t + 1), auc[t], gold, methods, largest))
+
+        def changes(method, first, second):
+            s, t = first // 10 - 1, second // 10 - 1
+
+            def change(before, after):
+                return Change(before, after, after - before, stderr, 30, 20, "ok")
+
+            before, after = per_class(scores[method], s), per_class(scores[method], t)
+            classes = {k: change(before[k], after[k]) for k in before}
+            return Changes(classes, change(macro(method, s), macro(method, t)))
+
+        return History("a run", tuple(points), changes)
+
+    return make

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from cxrkeras.consistency import c_score, threshold_sweep
+from cxrkeras.consistency import c_score, sweep
 from cxrkeras.errors import ScoreInputError, UsageError
 from cxrkeras.maps import Maps
 
@@ -88,9 +88,9 @@ def test_options_that_do_not_exist(good, option, message):
 
 def test_sweeps_check_their_thresholds(good):
     with pytest.raises(UsageError, match="no thresholds"):
-        threshold_sweep(**good, thresholds=[])
+        sweep(**good, thresholds=[])
     with pytest.raises(UsageError, match=r"Received 1\.5"):
-        threshold_sweep(**good, thresholds=[0.5, 1.5])
+        sweep(**good, thresholds=[0.5, 1.5])
 
 
 def test_inputs_are_left_as_they_were(good):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import pdist
 
-from cxrkeras.consistency import c_score, pairs, threshold_sweep
+from cxrkeras.consistency import c_score, pairs, sweep
 from cxrkeras.consistency.pairs import pair_scores
 
 
@@ -187,12 +187,12 @@ def test_micro_and_the_other_globals(films):
 def test_a_sweep_equals_scoring_every_threshold(films, same_patient):
     f = films(n=40, n_classes=3)
     thresholds = [0.9, 0.5, 0.75, 0.985]
-    sweep = threshold_sweep(
+    table = sweep(
         f.maps, f.labels, f.probabilities, thresholds=thresholds, patients=f.patients, same_patient=same_patient
     )
-    assert len(sweep) == 12
+    assert len(table) == 12
     for tau in thresholds:
-        part = sweep[sweep["threshold"] == tau].drop(columns="threshold").reset_index(drop=True)
+        part = table[table["threshold"] == tau].drop(columns=["threshold", "gamma"]).reset_index(drop=True)
         single = c_score(
             f.maps, f.labels, f.probabilities, threshold=tau, patients=f.patients, same_patient=same_patient
         ).per_class

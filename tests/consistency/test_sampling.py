@@ -5,10 +5,11 @@ import itertools
 import numpy as np
 import pytest
 
-from cxrkeras.consistency import c_score, threshold_sweep
+from cxrkeras.consistency import c_score, sampling, sweep
+from cxrkeras.consistency.emphasis import EmphasisedMaps
 from cxrkeras.consistency.gold import GoldList
 from cxrkeras.consistency.pairs import pair_weights
-from cxrkeras.consistency.sampling import drawn_pairs, total_weight
+from cxrkeras.consistency.sampling import drawn_pairs, drawn_scores, total_weight
 
 
 def gold(n, n_patients, seed):
@@ -112,11 +113,48 @@ def test_two_classes_share_one_drawn_baseline(films):
 
 def test_a_sweep_draws_where_it_must(films):
     f = films(n=60, n_classes=3, n_patients=60)
-    sweep = threshold_sweep(f.maps, f.labels, f.probabilities, thresholds=[0.5, 0.95], max_pairs=20)
-    sampled = sweep["flags"].str.contains("sampled")
-    assert sampled[sweep["threshold"] == 0.5].all()
+    table = sweep(f.maps, f.labels, f.probabilities, thresholds=[0.5, 0.95], max_pairs=20)
+    sampled = table["flags"].str.contains("sampled")
+    assert sampled[table["threshold"] == 0.5].all()
     single = c_score(f.maps, f.labels, f.probabilities, threshold=0.5, max_pairs=20).per_class
-    np.testing.assert_array_equal(sweep["score"][:3], single["score"])
-    exact = sweep[(sweep["threshold"] == 0.95) & (sweep["n_gold"] <= 9)]
+    np.testing.assert_array_equal(table["score"][:3], single["score"])
+    exact = table[(table["threshold"] == 0.95) & (table["n_gold"] <= 9)]
     assert len(exact)
     assert (exact["sampling_stderr"].fillna(0) == 0).all()
+
+
+@pytest.mark.parametrize("kept_bytes", [2**30, 0])
+@pytest.mark.parametrize("block_bytes", [1, 7 * 36 * 4, 2**30])
+@pytest.mark.parametrize("gammas", [(2.0,), (1.0, 3.0)])
+def test_blocks_change_no_drawn_score(monkeypatch, kept_bytes, block_bytes, gammas):
+    rng = np.random.default_rng(0)
+    values = rng.random((30, 6, 6))
+    values[4], values[9] = 0.0, values[8]
+    maps = EmphasisedMaps(values, np.zeros(30, dtype=bool), (6, 6), gammas, kept_bytes)
+    i, j = rng.integers(0, 30, (2, 200))
+    i[0], j[0] = 9, 8
+    monkeypatch.setattr(sampling, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(sampling, "GATHERED_BYTES", 5 * 36 * 4)
+    low, high = values.min(axis=(1, 2), keepdims=True), values.max(axis=(1, 2), keepdims=True)
+    hot = (values - low) / np.where(high > low, high - low, 1)
+    for scores, gamma in zip(drawn_scores(maps, i, j), gammas, strict=True):
+        a, b = hot[i] ** gamma, hot[j] ** gamma
+        most = np.maximum(a, b).sum(axis=(1, 2))
+        expected = np.minimum(a, b).sum(axis=(1, 2)) / np.where(most > 0, most, 1)
+        np.testing.assert_allclose(scores, expected, atol=1e-6)
+        assert scores[0] == 1
+        assert (scores[(i == 4) | (j == 4)] == 0).all()
+
+
+def test_maps_that_are_not_kept_are_made_once_for_each_pair_of_blocks(monkeypatch):
+    rng = np.random.default_rng(0)
+    maps = EmphasisedMaps(rng.random((400, 5, 5)), np.zeros(400, dtype=bool), (6, 6), 2.0, kept_bytes=0)
+    i, j = rng.integers(0, 400, (2, 20_000))
+    monkeypatch.setattr(sampling, "BLOCK_BYTES", 100 * 36 * 4)
+    made = []
+    original = EmphasisedMaps.rows
+    monkeypatch.setattr(EmphasisedMaps, "rows", lambda self, rows: made.append(len(rows)) or original(self, rows))
+    drawn_scores(maps, i, j)
+    # 4 blocks: each once as the left one, and once for each of the 10 pairs of blocks
+    assert len(made) == 4 + 10
+    assert max(made) <= 100
