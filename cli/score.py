@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 from cxrkeras_cli.options import (
@@ -18,11 +19,23 @@ from cxrkeras_cli.options import (
 from cxrkeras_cli.output import format_option, print_table, reporter
 from cxrkeras_cli.tensorflow import load_tensorflow
 
+if TYPE_CHECKING:
+    from cxrkeras.events import Reporter
+    from cxrkeras.workflow.map_options import MapOptions
+    from cxrkeras.workflow.opened import OpenRun
+    from cxrkeras.workflow.selection import Selection
+
 
 @click.command()
 @run_option
 @click.option("--epoch", default="last", show_default=True, metavar="N|best|last|all", help="Which checkpoints.")
 @map_options
+@click.option(
+    "--recommend-on",
+    metavar="SPLIT",
+    help="With --epoch all: films to choose the recommended checkpoint on, val or test; missing maps are computed.  "
+    "[val where its maps are stored, else the films that are scored]",
+)
 @click.option("--threshold", type=click.FloatRange(0, 1), metavar="T", help="Confidence a gold film needs.  [0.7]")
 @click.option("--gamma", type=click.FloatRange(0, min_open=True), metavar="G", help="Emphasis of strong cells.  [2]")
 @click.option("--grid", type=Grid(), help="Common grid the maps are compared on.  [56]")
@@ -36,7 +49,7 @@ from cxrkeras_cli.tensorflow import load_tensorflow
 @format_option
 @click.pass_context
 def score(
-    ctx: click.Context, run: str | None, epoch: str, form: str, out: Path | None,
+    ctx: click.Context, run: str | None, epoch: str, form: str, out: Path | None, recommend_on: str | None,
     maps_file: str | None, predictions: str | None, **options,
 ) -> None:  # fmt: skip
     """The C-Score: how consistent a method's maps are across the patients of a class.
@@ -44,10 +57,14 @@ def score(
     Missing maps are computed. Without --method: the five cheap methods, and ScoreCAM where it is affordable (at most
     20,000 forwards). Consistent is not correct: read the score beside its baseline and the AUC.
 
+    --epoch all also compares the checkpoints: where AUC and consistency part, early warnings and what became of them,
+    and which checkpoint to read for each method. The tables are stored in the run under analysis/.
+
     \b
     Examples:
       cxrkeras score --epoch 20
       cxrkeras score --run kermany-resnet --epoch all --method gradcam++,layercam --format csv
+      cxrkeras score --run kermany-resnet --epoch all --recommend-on val
       cxrkeras score --maps maps.npz --predictions predictions.csv
     """
     show = reporter(ctx)
@@ -58,7 +75,11 @@ def score(
         return
     method, making = checked_methods(options.pop("method")), popped_map_settings(options)
     opened_run = open_run(run, show)
-    epochs = opened_run.epochs() if epoch == "all" else [opened_run.resolve_epoch(epoch)]
+    epochs = opened_run.epochs() if epoch == "all" else []
+    # of a run without any checkpoint, "last" says what to do about it
+    epochs = epochs or [opened_run.resolve_epoch("last" if epoch == "all" else epoch)]
+    if recommend_on is not None and len(epochs) < 2:
+        raise click.UsageError("--recommend-on chooses among checkpoints: use it with --epoch all.")
     load_tensorflow()
     from cxrkeras.workflow.map_options import map_options as make_options
     from cxrkeras.workflow.opened import OpenRun
@@ -69,14 +90,46 @@ def score(
     opened = OpenRun(opened_run)
     selection = select(opened, out=out, reporter=show, **options)
     wanted = make_options(opened, selection, **making)
+    if len(epochs) > 1:
+        _score_all(opened, epochs, selection, method, wanted, settings, recommend_on, options.get("limit"), form, show)
+        return
     table = score_selection(opened, epochs, selection, method, wanted, settings, reporter=show)
     if form != "table":
         print_table(table, form)
         return
-    for number in epochs:
-        title = f"{opened.run.name}, epoch {number}, split {selection.split}: C-Score (consistent is not correct)"
-        print_table(printed_classes(table, number), form, title=title)
-        print_table(printed_globals(table, number), form)
+    (number,) = epochs
+    title = f"{opened.run.name}, epoch {number}, split {selection.split}: C-Score (consistent is not correct)"
+    print_table(printed_classes(table, number), form, title=title)
+    print_table(printed_globals(table, number), form)
+
+
+def _score_all(
+    opened: OpenRun, epochs: list[int], selection: Selection, method: str | None, options: MapOptions,
+    settings: dict[str, Any], recommend_on: str | None, limit: int | None, form: str, show: Reporter,
+) -> None:  # fmt: skip
+    from cxrkeras.workflow.analyse import analyse, methods_of_all, recommending, stored_validation
+    from cxrkeras.workflow.analysis_tables import printed_checkpoints, printed_recommendation, spoken
+    from cxrkeras.workflow.evidence import Evidence
+
+    names = methods_of_all(method, opened, epochs, selection, options, show)
+    evidence = dict.fromkeys(names, Evidence(selection, options))
+    if recommend_on is None:
+        chosen_on = stored_validation(opened, evidence, epochs, reporter=show)
+    else:
+        same = recommend_on == selection.split
+        chosen_on = None if same else recommending(opened, evidence, recommend_on, limit=limit, reporter=show)
+    found = analyse(opened, evidence, settings, epochs=epochs, recommend=chosen_on, reporter=show)
+    if form != "table":
+        print_table(found.scores, form)
+    else:
+        title = f"{opened.run.name}, split {selection.split}: C-Score by epoch (consistent is not correct), ± 95 %"
+        print_table(printed_checkpoints(found.scores, found.auc), form, title=title)
+    for sentence in spoken(found.findings, found.n_comparisons, found.status):
+        click.echo(sentence, err=form != "table")
+    if form == "table":
+        notes = ", ".join(dict.fromkeys(found.recommendation["note"]))
+        print_table(printed_recommendation(found.recommendation), form, title=f"Recommended checkpoints ({notes})")
+    show.notice(f"tables: {selection.sink.analysis_path(selection.split, 'recommendation').parent}")
 
 
 def _score_files(ctx: click.Context, maps_file: str | None, predictions: str | None, settings: dict, form: str) -> None:

@@ -252,9 +252,9 @@ def missed_fall(run: str, method: str, before: Checkpoint, fall: Checkpoint, n_j
         n_judged: checkpoints before it at which a warning was possible.
     """
     judged = (
-        f"no warning at the {_count(n_judged, 'checkpoint')} before it at which one was possible"
+        f"no warning came before it (one was possible at {_count(n_judged, 'checkpoint')})"
         if n_judged
-        else "at no checkpoint before it could a warning be judged"
+        else "at no checkpoint shortly before it could a warning be judged"
     )
     return Finding(
         MISSED_FALL,

@@ -158,8 +158,7 @@ def _means(films: Films, gold: list[GoldList], options: Options) -> list[PairMea
         maps = emphasised_films(own_films, options.gamma, options.grid_for(films.grid))
         own = GoldList(np.arange(len(listed)), listed.confidence, listed.patients, listed.members)
         if len(own) * (len(own) - 1) // 2 <= 2 * options.max_pairs:
-            sums = pair_sums(maps, own, None, **rules)
-            means.append(exact_mean(sums, 0) if sums.weights[0] > 0 else None)
+            means.append(exact_mean(pair_sums(maps, own, None, **rules), 0))
             continue
         # The stream does not depend on the maps: both sides draw the same pairs.
         rng = np.random.default_rng([options.seed, number, 0])

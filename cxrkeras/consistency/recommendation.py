@@ -108,19 +108,26 @@ def _recommended(history: History, found: Dissociation, method: str, thresholds:
 
 
 def _why(chosen: int, leader: int, tied: dict[int, Standing], standings: dict[int, Standing]) -> str:
-    one = standings[chosen]
+    one, others = standings[chosen], [epoch for epoch in tied if epoch != chosen]
+    rule = "higher AUC" if all(one.auc > tied[epoch].auc for epoch in others) else "equal AUC, earlier"
     if len(standings) == 1:
-        return f"the only checkpoint that qualifies (lowest excess of any class {one.min_excess:.3f})"
-    if len(tied) == 1:
-        return f"highest lowest-class excess ({one.min_excess:.3f}) of {len(standings)} checkpoints that qualify"
-    others = ", ".join(str(epoch) for epoch in tied if epoch != chosen)
-    rule = "higher AUC" if all(one.auc > tied[epoch].auc for epoch in tied if epoch != chosen) else "equal AUC, earlier"
-    return (
-        f"lowest-class excess {one.min_excess:.3f}, within one standard error of epoch {others}; {rule}"
-        if chosen == leader
-        else f"lowest-class excess {one.min_excess:.3f} ties with epoch {leader} "
-        f"({standings[leader].min_excess:.3f} ± {standings[leader].min_excess_stderr:.3f}); {rule}"
-    )
+        why = f"the only checkpoint that qualifies (lowest excess of any class {one.min_excess:.3f})"
+    elif not others:
+        why = f"highest lowest-class excess ({one.min_excess:.3f}) of {len(standings)} checkpoints that qualify"
+    elif chosen == leader:
+        why = (
+            f"lowest-class excess {one.min_excess:.3f}, within one standard error of epoch "
+            f"{', '.join(map(str, others))}; {rule}"
+        )
+    else:
+        lead = standings[leader]
+        why = (
+            f"lowest-class excess {one.min_excess:.3f} ties with epoch {leader} ({lead.min_excess:.3f} ± "
+            f"{lead.min_excess_stderr:.3f}); {rule}"
+        )
+    if one.min_excess <= 0:
+        why += "; beware: in one class maps are no more alike within the class than across classes"
+    return why
 
 
 def _against(

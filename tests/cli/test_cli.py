@@ -74,6 +74,11 @@ def test_a_mistyped_command_or_option_is_usage_and_suggests(cx):
         (["score", "--maps", "x.npz"], 2, "--predictions"),
         (["score", "--maps", "x.npz", "--predictions", "y.csv", "--run", "z"], 2, "leave out --run"),
         (["score", "--maps", "x.npz", "--predictions", "y.csv"], 1, "x.npz does not exist"),
+        (
+            ["score", "--maps", "x.npz", "--predictions", "y.csv", "--recommend-on", "val"],
+            2,
+            "leave out --recommend-on",
+        ),
         (["clean"], 2, "--keep"),
         (["config", "show", "nothing"], 2, "unknown configuration"),
     ],
@@ -144,6 +149,27 @@ def test_the_commands_around_a_run(cx, run_copy):
     code, _, err = cx("score", "--run", run, "--epoch", "99")
     assert code == 1
     assert "Stored: 4" in err
+
+
+def test_all_checkpoints_are_compared_and_one_is_recommended(cx, run_copy):
+    wanted = ("score", "--run", run_copy.path, "--method", "eigencam", "--threshold", "0.5")
+    code, out, err = cx(*wanted, "--epoch", "all", "--format", "csv")
+    assert code == 0
+    table = pd.read_csv(io.StringIO(out))
+    assert table["epoch"].tolist() == [epoch for epoch in (1, 2, 3, 4) for _ in range(6)]
+    assert {"stderr", "ci_low", "ci_high"} <= set(table)
+    assert "differences between checkpoints were looked at" in err
+    stored = {file.stem for file in (run_copy.path / "analysis" / "test").iterdir()}
+    assert stored >= {"auc", "changes", "findings", "recommendation", "sweep", "similarity", "agreement"}
+    code, out, err = cx(*wanted, "--epoch", "all", "--recommend-on", "val")
+    assert code == 0
+    for words in ("C-Score by epoch (consistent is not correct)", "differences between checkpoints were looked at",
+                  "Recommended checkpoints (chosen on val, measured on test)", "AUC", "eigencam", "macro"):  # fmt: skip
+        assert words in out
+    assert "analysis/test" in err
+    code, _, err = cx(*wanted, "--epoch", "4", "--recommend-on", "val")
+    assert code == 2
+    assert "use it with --epoch all" in err
 
 
 def test_an_unknown_layer_names_the_candidates(cx, run_copy):

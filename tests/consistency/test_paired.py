@@ -203,14 +203,22 @@ def test_the_error_of_the_mean_over_classes_deletes_a_patient_from_all_of_them(f
     assert summary.loc[["micro", "min", "range"], ["stderr", "ci_low", "ci_high"]].isna().all(axis=None)
 
 
+def two_films_each(patients):
+    found, times = np.unique(patients, return_counts=True)
+    return found[times >= 2]
+
+
 def test_the_mean_over_classes_has_no_error_where_a_class_has_two_patients(films):
-    f = films(n=48, n_patients=12, seed=4)
+    f = films(n=90, n_patients=12, seed=4)
     gold = f.probabilities[:, 0] >= 0.7
-    kept = (f.labels > 0) | np.isin(f.patients, np.unique(f.patients[gold & (f.labels == 0)])[:2])
-    result = c_score(f.maps[kept], f.labels[kept], f.probabilities[kept], patients=f.patients[kept], **NATIVE)
-    assert result.per_class["n_patients"].min() == 2
-    assert result.macro > 0
-    assert np.isnan([result.macro_stderr, result.macro_ci_low, result.macro_ci_high]).all()
+    kept = (f.labels > 0) | np.isin(f.patients, two_films_each(f.patients[gold & (f.labels == 0)])[:2])
+    for rule in ("drop", "keep"):
+        result = c_score(
+            f.maps[kept], f.labels[kept], f.probabilities[kept], patients=f.patients[kept], same_patient=rule, **NATIVE
+        )
+        assert result.per_class["n_patients"].min() == 2
+        assert result.macro > 0
+        assert np.isnan([result.macro_stderr, result.macro_ci_low, result.macro_ci_high]).all()
 
 
 def blobs(rng, n_patients, n_films):

@@ -53,6 +53,7 @@ TABLE = {
     "the error is that of the worst class": (
         {"auc": [0.9, 0.905, 0.9, 0.9], "excess": {"a": [0.1, 0.25, 0.3, 0.1], "b": 0.5},
          "excess_stderr": {"a": 0.01, "b": 0.2}}, 30, "highest"),
+    "no excess at all": ({"auc": STEADY, "excess": [-0.2, -0.1, -0.3, -0.4]}, 20, "no more alike within the class"),
     "the only one": ({"auc": [0.9, 0.8, 0.8, 0.8], "excess": 0.25}, 10, "the only checkpoint that qualifies"),
 }  # fmt: skip
 
@@ -64,6 +65,7 @@ def test_what_is_recommended(history, name):
     one = {r.method: r for r in recommendations(past, dissociation(past))}["cam"]
     assert (one.checkpoint, one.status) == (epoch, "recommended")
     assert words in one.reason
+    assert ("beware" in one.reason) == (one.standing.min_excess <= 0)
     assert one.standing == standing(past.at(epoch), "cam")
     assert one.standing.auc == past.at(epoch).auc
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cxrkeras.errors import ScoreInputError
-from cxrkeras.stats import exact_auc
+from cxrkeras.stats import exact_auc, resampled_auc
 
 
 def counted(truth, scores):
@@ -42,3 +42,17 @@ def test_lengths_and_numbers_must_fit():
         exact_auc([0, 1], [0.1, 0.2, 0.3])
     with pytest.raises(ScoreInputError, match="finite"):
         exact_auc([0, 1], [0.1, np.nan])
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_ranking_once_gives_the_same_auc_of_every_resample(n_classes):
+    rng = np.random.default_rng(n_classes)
+    labels = np.arange(40) % n_classes
+    probabilities = np.round(rng.dirichlet(np.ones(n_classes), 40), 1)
+    auc = resampled_auc(labels, probabilities)
+    for size in (40, 12, 4, 4, 4):
+        rows = rng.integers(40, size=size)
+        expected = exact_auc(labels[rows], probabilities[rows])
+        assert auc(rows) == pytest.approx(expected.value, abs=1e-12, nan_ok=expected.status == "class_absent")
+    assert auc(np.arange(40)) == pytest.approx(exact_auc(labels, probabilities).value, abs=1e-12)
+    assert np.isnan(auc(np.flatnonzero(labels == 0)))
