@@ -1,4 +1,4 @@
-"""The typed configuration and its YAML form: the one home of every default.
+"""The typed configuration of a run, and its YAML form: the one home of every default.
 
 Knows names and ranges, not what they do.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from cxrkeras.errors import ConfigError, unknown
 
 PHANTOM = "phantom"
+Kind = TypeVar("Kind", bound="Config")
 
 
 class Section(BaseModel):
@@ -143,21 +144,34 @@ def load_config(name_or_file: str | Path | None = None, overrides: dict[str, dic
     Raises:
         ConfigError: no such name or file, broken YAML, or a field that does not exist or does not fit.
     """
-    values = {} if name_or_file is None else _read_yaml(name_or_file)
-    return parse_config(_overlaid(values, overrides or {}), str(name_or_file or "flags"))
+    values = {} if name_or_file is None else read_yaml(name_or_file)
+    if "study" in values:
+        raise ConfigError(
+            f"configuration {name_or_file} describes a study of several runs; expected one run. "
+            f"Use `cxrkeras study --config {name_or_file}`."
+        )
+    return parse_config(overlaid(values, overrides or {}), str(name_or_file or "flags"))
 
 
 def overridden(config: Config, overrides: dict[str, dict[str, Any]]) -> Config:
     """A configuration with `overrides` laid over it, as in `load_config`."""
-    return parse_config(_overlaid(config.model_dump(), overrides), "settings")
+    return parse_config(overlaid(config.model_dump(), overrides), "settings")
 
 
 def parse_config(values: Any, origin: str) -> Config:
     """Validate plain values into a `Config`; `origin` names where they came from in the error."""
-    try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(f"{origin}: {'; '.join(_problem(e) for e in error.errors())}") from None
+    return validated(Config, values, origin)
+
+
+def differences(stored: Config, wanted: Config) -> str:
+    """Fields of the sections of a run in which two configurations differ, in words; empty where they agree."""
+    told = []
+    for section in Config.model_fields:
+        ours = getattr(wanted, section).model_dump()
+        for name, value in getattr(stored, section).model_dump().items():
+            if ours[name] != value:
+                told.append(f"{section}.{name} stored {value!r}, received {ours[name]!r}")
+    return "; ".join(told)
 
 
 def flat_overrides(**flat: Any) -> dict[str, dict[str, Any]]:
@@ -185,16 +199,25 @@ def flat_overrides(**flat: Any) -> dict[str, dict[str, Any]]:
 
 def dump_yaml(config: Config) -> str:
     """The configuration as YAML, every default spelled out."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(config.model_dump(mode="json", by_alias=True), sort_keys=False, allow_unicode=True)
 
 
-def _overlaid(values: dict[str, Any], overrides: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    overlaid = dict(values)
+def validated(kind: type[Kind], values: Any, origin: str) -> Kind:
+    """Validate plain values into a kind of configuration, as `parse_config` does."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{origin}: {'; '.join(_problem(kind, e) for e in error.errors())}") from None
+
+
+def overlaid(values: dict[str, Any], overrides: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Plain sections with `overrides` laid over them; None values are skipped."""
+    laid = dict(values)
     for section, fields in overrides.items():
         given = {key: value for key, value in fields.items() if value is not None}
         if given:
-            overlaid[section] = _merged(overlaid.get(section) or {}, given)
-    return overlaid
+            laid[section] = _merged(laid.get(section) or {}, given)
+    return laid
 
 
 def _merged(base: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
@@ -205,7 +228,12 @@ def _merged(base: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _read_yaml(name_or_file: str | Path) -> dict[str, Any]:
+def read_yaml(name_or_file: str | Path) -> dict[str, Any]:
+    """The plain sections of a shipped configuration or a YAML file.
+
+    Raises:
+        ConfigError: no such name or file, or broken YAML.
+    """
     text = str(name_or_file)
     path = Path(text).expanduser()
     if text.endswith((".yaml", ".yml")) or path.is_file():
@@ -225,19 +253,29 @@ def _read_yaml(name_or_file: str | Path) -> dict[str, Any]:
     return values
 
 
-def _problem(error: dict[str, Any]) -> str:
-    path = [str(part) for part in error["loc"]]
-    where = ".".join(path)
+def _problem(kind: type[BaseModel], error: dict[str, Any]) -> str:
+    where = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        known = _fields_at(path[:-1])
-        close = difflib.get_close_matches(path[-1], known, n=1)
+        *path, last = error["loc"]
+        known = _fields_at(kind, path)
+        close = difflib.get_close_matches(str(last), known, n=1)
         hint = f" Did you mean '{close[0]}'?" if close else ""
         return f"unknown field '{where}'. Expected one of: {', '.join(known)}.{hint}"
     return f"{where}: {error['msg']}; received {error['input']!r}"
 
 
-def _fields_at(path: list[str]) -> list[str]:
-    model: Any = Config
+def _fields_at(kind: type[BaseModel], path: list[str | int]) -> list[str]:
+    model: Any = kind
     for part in path:
-        model = model.model_fields[part].annotation
-    return list(model.model_fields)
+        if isinstance(part, str):
+            fields = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
+            model = fields[part]
+        else:
+            model = _item_of(model)
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _item_of(annotation: Any) -> Any:
+    """The model inside `tuple[Annotated[Model, …], ...]`."""
+    item = get_args(annotation)[0]
+    return get_args(item)[0] if get_origin(item) is Annotated else item

@@ -9,6 +9,16 @@ from typing import Any
 from cxrkeras.tables import maps_file
 
 
+def figure_path(folder: Path, name: str, kind: str) -> Path:
+    """A figure of a report, in the folder beside its page; `kind` is `png` or `svg`."""
+    return folder / "figures" / f"{name}.{kind}"
+
+
+def table_path(folder: Path, name: str) -> Path:
+    """A table of a report, in the folder beside its page."""
+    return folder / "tables" / f"{name}.csv"
+
+
 class RunPaths:
     """Where everything of one run is, or will be.
 
@@ -64,6 +74,14 @@ class RunPaths:
     def drift_path(self, first: int, second: int, split: str, table: str) -> Path:
         """A table of the drift between two checkpoints: `films` or `summary`."""
         return self.path / "drift" / f"epoch_{first:03d}-epoch_{second:03d}" / split / f"{table}.csv"
+
+    def drift_paths(self, split: str, table: str) -> dict[tuple[int, int], Path]:
+        """Where such a table is stored, by the two checkpoints it lies between, ascending."""
+        found = {}
+        for file in (self.path / "drift").glob(f"epoch_*-epoch_*/{split}/{table}.csv"):
+            first, second = (int(part.removeprefix("epoch_")) for part in file.parents[1].name.split("-"))
+            found[first, second] = file
+        return dict(sorted(found.items()))
 
     def validity_path(self, epoch: int, split: str, table: str) -> Path:
         """A table of a validity check: `randomisation` or `perturbation`."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from cxrkeras.config import Config
+from cxrkeras.config import Config, TrainingSettings
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.models.classifier import Classifier
 from cxrkeras.training.routine import checkpoint_epochs
@@ -15,7 +16,39 @@ from cxrkeras.workflow.dataset import configured_manifest
 from cxrkeras.workflow.opened import configured_classifier, precision_policy
 
 # A training step costs about three forwards: one forward, and twice that for the gradients.
-_STEP_IN_FORWARDS = 3.0
+STEP_IN_FORWARDS = 3.0
+
+
+@dataclass(frozen=True)
+class TrainingCost:
+    """What a training takes, whatever the machine.
+
+    Attributes:
+        forwards: films through a forward.
+        steps: films through a training step of the whole net.
+        checkpoints: epochs that leave a checkpoint.
+    """
+
+    forwards: int
+    steps: int
+    checkpoints: list[int]
+
+    @property
+    def in_forwards(self) -> float:
+        """All of it, a training step counted as the forwards it costs."""
+        return self.forwards + STEP_IN_FORWARDS * self.steps
+
+
+def training_cost(settings: TrainingSettings, train: int, val: int, test: int) -> TrainingCost:
+    """What a training takes with so many films in each split."""
+    first, second = settings.epochs
+    checkpoints = checkpoint_epochs(settings.epochs, settings.checkpoint_every)
+    late = sum(epoch > first for epoch in checkpoints)
+    if settings.augment or not settings.feature_cache:
+        stage1 = first * (train + val) + (len(checkpoints) - late) * test
+    else:
+        stage1 = (train + val + test) if first else 0
+    return TrainingCost(stage1 + second * val + late * test, second * train, checkpoints)
 
 
 def training_plan(config: Config, reporter: Reporter = SILENT) -> pd.DataFrame:
@@ -33,27 +66,19 @@ def training_plan(config: Config, reporter: Reporter = SILENT) -> pd.DataFrame:
     with reporter.task("measure forward", 1) as advance:
         seconds = seconds_per_film(classifier, config.training.batch_size)
         advance(1)
-    first, second = config.training.epochs
-    checkpoints = checkpoint_epochs(config.training.epochs, config.training.checkpoint_every)
-    late = sum(epoch > first for epoch in checkpoints)
-    if config.training.augment or not config.training.feature_cache:
-        stage1 = first * (train + val) + (len(checkpoints) - late) * test
-    else:
-        stage1 = (train + val + test) if first else 0
-    forwards = stage1 + second * val + late * test
-    steps = second * train
+    cost = training_cost(config.training, train, val, test)
     weights_mb = classifier.model.count_params() * 4 / 1e6
     rows = {
         "films (train / val / test)": f"{train} / {val} / {test}",
         "classes": ", ".join(manifest.classes),
         "backbone": f"{classifier.backbone.name} at {classifier.image_size} px, head grid "
         f"{classifier.grid[0]}×{classifier.grid[1]}, {classifier.model.count_params() / 1e6:.1f} M weights",
-        "forwards": str(forwards),
-        "films through a training step": str(steps),
+        "forwards": str(cost.forwards),
+        "films through a training step": str(cost.steps),
         "milliseconds a forward (measured)": f"{1000 * seconds:.1f}",
-        "minutes, about": f"{seconds * (forwards + _STEP_IN_FORWARDS * steps) / 60:.1f}",
-        "checkpoints (epochs)": ", ".join(map(str, checkpoints)),
-        "disk in MB, about": f"{weights_mb * (len(checkpoints) + 2):.0f}",
+        "minutes, about": f"{seconds * cost.in_forwards / 60:.1f}",
+        "checkpoints (epochs)": ", ".join(map(str, cost.checkpoints)),
+        "disk in MB, about": f"{weights_mb * (len(cost.checkpoints) + 2):.0f}",
     }
     return pd.DataFrame({"item": list(rows), "value": list(rows.values())})
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxrkeras.config import PHANTOM, Config, flat_overrides, load_config, overridden
+from cxrkeras.config import PHANTOM, Config, differences, flat_overrides, load_config, overridden
 from cxrkeras.data.filmset import FilmSet
 from cxrkeras.data.pipeline import film_batches
 from cxrkeras.errors import ConfigError, RunError
@@ -116,7 +116,7 @@ def find_unfinished(run: str | Path | None, wanted: Config | None) -> Run | None
             raise RunError(f"{path} is {named.state}; nothing is left to resume. Choose another --run to train again.")
         if wanted is not None and named.config != wanted:
             raise RunError(
-                f"{path} was started with other settings: {_differences(named.config, wanted)}. "
+                f"{path} was started with other settings: {differences(named.config, wanted)}. "
                 "Repeat the same command with --resume, or give only --run and --resume."
             )
         return named
@@ -127,19 +127,9 @@ def find_unfinished(run: str | Path | None, wanted: Config | None) -> Run | None
     if unfinished:
         raise RunError(
             f"no unfinished run has these settings; the newest, {unfinished[0].path}, differs: "
-            f"{_differences(unfinished[0].config, wanted)}. Repeat the same command, or name it with --run."
+            f"{differences(unfinished[0].config, wanted)}. Repeat the same command, or name it with --run."
         )
     raise RunError("no unfinished run under ./artifacts to resume. Leave --resume out to start one.")
-
-
-def _differences(stored: Config, wanted: Config) -> str:
-    told = []
-    for section, fields in stored.model_dump().items():
-        for name, value in fields.items():
-            other = wanted.model_dump()[section][name]
-            if other != value:
-                told.append(f"{section}.{name} stored {value!r}, received {other!r}")
-    return "; ".join(told)
 
 
 def _start(config: Config, run: str | Path | None, reporter: Reporter) -> Run:

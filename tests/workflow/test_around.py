@@ -22,11 +22,6 @@ from cxrkeras.workflow.runs import checkpoint_table, clean
 from cxrkeras.workflow.selection import select
 
 
-@pytest.fixture
-def opened(run_copy):
-    return OpenRun(run_copy)
-
-
 def test_evaluation_numbers_equal_scikit_learn_s(opened):
     result = evaluate(opened, 4, select(opened))
     table = opened.run.predictions(4, "test")

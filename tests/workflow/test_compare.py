@@ -18,7 +18,6 @@ from cxrkeras.workflow.compare import compare_selection, conclusions, printed_co
 from cxrkeras.workflow.evidence import chosen_methods, ensure
 from cxrkeras.workflow.explain import explain_selection
 from cxrkeras.workflow.map_options import MapOptions, map_options, map_parameters
-from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.score import score_selection
 from cxrkeras.workflow.selection import select
 
@@ -26,11 +25,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:The structure of .inputs. does:U
 
 PEER = MapOptions(engine="tf-keras-vis")
 SETTINGS = {"threshold": 0.5}
-
-
-@pytest.fixture
-def opened(run_copy):
-    return OpenRun(run_copy)
 
 
 def test_replayed_maps_of_a_run_are_the_peer_s_own_and_lie_beside_ours(opened):

@@ -15,15 +15,9 @@ from cxrkeras.tables import load_maps
 from cxrkeras.workflow import evidence
 from cxrkeras.workflow.evidence import chosen_methods, ensure
 from cxrkeras.workflow.map_options import MapOptions, map_options
-from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.selection import select
 
 CHEAP = ["gradcam", "gradcam++", "layercam", "eigencam", "ms-gradcam++"]
-
-
-@pytest.fixture
-def opened(run_copy):
-    return OpenRun(run_copy)
 
 
 def test_maps_are_those_of_the_engine_at_that_checkpoint(opened):

@@ -13,18 +13,12 @@ from cxrkeras.errors import DataError, ScoreInputError
 from cxrkeras.tables import probability_columns
 from cxrkeras.workflow.evidence import ensure
 from cxrkeras.workflow.map_options import MapOptions
-from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.score import score_selection
 from cxrkeras.workflow.score_files import score_files
 from cxrkeras.workflow.score_table import every_status, printed_classes, printed_globals
 from cxrkeras.workflow.selection import select
 
 SETTINGS = {"threshold": 0.5}
-
-
-@pytest.fixture
-def opened(run_copy):
-    return OpenRun(run_copy)
 
 
 def test_a_run_s_scores_are_the_metric_of_its_maps_and_predictions(opened):

@@ -1,0 +1,268 @@
+"""What goes into a report: plain tables and pictures of one run or several, and the parts a page is made of.
+
+Knows no run directory, no model and no HTML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+
+def _none() -> pd.DataFrame:
+    return pd.DataFrame()
+
+
+@dataclass(frozen=True)
+class RunTables:
+    """Everything measured on one run; a table that does not exist is empty.
+
+    Attributes:
+        name: the run's name.
+        backbone: its backbone.
+        seed: its seed.
+        classes: class names.
+        facts: how it was made, in the order shown.
+        history: ``epoch, stage, …``.
+        scores, auc, changes, findings, recommendation, sweep, similarity, agreement: tables of the analysis.
+        drift: table of summaries with `from` and `to`.
+        drift_floor: drift beside the difference between two seeds, with `from` and `to`.
+        randomisation, perturbation: tables of the validity checks with `epoch`.
+    """
+
+    name: str
+    backbone: str
+    seed: int
+    classes: tuple[str, ...]
+    facts: Mapping[str, str] = field(default_factory=dict)
+    history: pd.DataFrame = field(default_factory=_none)
+    scores: pd.DataFrame = field(default_factory=_none)
+    auc: pd.DataFrame = field(default_factory=_none)
+    changes: pd.DataFrame = field(default_factory=_none)
+    findings: pd.DataFrame = field(default_factory=_none)
+    recommendation: pd.DataFrame = field(default_factory=_none)
+    sweep: pd.DataFrame = field(default_factory=_none)
+    similarity: pd.DataFrame = field(default_factory=_none)
+    agreement: pd.DataFrame = field(default_factory=_none)
+    drift: pd.DataFrame = field(default_factory=_none)
+    drift_floor: pd.DataFrame = field(default_factory=_none)
+    randomisation: pd.DataFrame = field(default_factory=_none)
+    perturbation: pd.DataFrame = field(default_factory=_none)
+
+    @property
+    def methods(self) -> list[str]:
+        """Methods with scores, in the order of the table."""
+        return list(dict.fromkeys(self.scores["method"])) if "method" in self.scores else []
+
+    @property
+    def macro(self) -> pd.DataFrame:
+        """The macro C-Scores ``epoch, method, score, ci_low, ci_high, status``."""
+        if self.scores.empty:
+            return self.scores
+        return self.scores[(self.scores["level"] == "global") & (self.scores["class"] == "macro")]
+
+    @property
+    def class_scores(self) -> pd.DataFrame:
+        """The rows of the classes."""
+        return self.scores[self.scores["level"] == "class"] if not self.scores.empty else self.scores
+
+    @property
+    def focus(self) -> int | None:
+        """The checkpoint to look at: recommended for the most methods, else of the highest AUC, else the last.
+
+        Ties go to the higher AUC, then to the earliest.
+        """
+        votes: dict[int, int] = {}
+        if "checkpoint" in self.recommendation:
+            named = pd.to_numeric(self.recommendation["checkpoint"], errors="coerce").dropna()
+            votes = named.astype(int).value_counts().to_dict()
+        known = self.auc.dropna(subset=["auc"]) if not self.auc.empty else self.auc
+        auc = dict(zip(known["epoch"], known["auc"], strict=True)) if len(known) else {}
+        if votes or auc:
+            return int(max(votes or auc, key=lambda epoch: (votes.get(epoch, 0), auc.get(epoch, -1.0), -epoch)))
+        return int(self.scores["epoch"].max()) if not self.scores.empty else None
+
+    def checked(self, table: pd.DataFrame) -> pd.DataFrame:
+        """The rows of a validity table at each method's recommended checkpoint, or at the last it was checked at."""
+        if table.empty:
+            return table
+        chosen = {}
+        if "checkpoint" in self.recommendation:
+            chosen = dict(zip(self.recommendation["method"], self.recommendation["checkpoint"], strict=True))
+        kept = []
+        for method, rows in table.groupby("method", sort=False):
+            wanted = rows[rows["epoch"] == chosen.get(method)]
+            kept.append(wanted if len(wanted) else rows[rows["epoch"] == rows["epoch"].max()])
+        return pd.concat(kept, ignore_index=True)
+
+
+@dataclass(frozen=True)
+class ViewerFilm:
+    """A film of the viewer.
+
+    Attributes:
+        image: film id.
+        label: its class.
+        picture: grey ``[H, W]``, 0..255, as the network sees it, at most 256 pixels a side.
+    """
+
+    image: str
+    label: str
+    picture: np.ndarray
+
+
+@dataclass(frozen=True)
+class ViewerMaps:
+    """Maps of one method for one class at one checkpoint.
+
+    Attributes:
+        epoch: the checkpoint.
+        method: the method.
+        target: the class that is explained.
+        films: positions among the viewer's films, int ``[n]``; the others have no such map.
+        values: raw maps ``[n, h, w]`` at their native grid.
+        status: a status a map, ``[n]``.
+    """
+
+    epoch: int
+    method: str
+    target: str
+    films: np.ndarray
+    values: np.ndarray
+    status: np.ndarray
+
+
+@dataclass(frozen=True)
+class ViewerRun:
+    """What the viewer shows of one run.
+
+    Attributes:
+        name, backbone, seed: the run.
+        epochs: checkpoints, ascending.
+        stages: stage of each checkpoint.
+        probabilities: ``[epochs, films, classes]``.
+        maps: all of its maps.
+        threshold: confidence of a gold film.
+    """
+
+    name: str
+    backbone: str
+    seed: int
+    epochs: tuple[int, ...]
+    stages: tuple[str, ...]
+    probabilities: np.ndarray
+    maps: tuple[ViewerMaps, ...]
+    threshold: float = 0.7
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Films, and what every run says about them."""
+
+    films: tuple[ViewerFilm, ...]
+    classes: tuple[str, ...]
+    methods: tuple[str, ...]
+    runs: tuple[ViewerRun, ...]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A whole report.
+
+    Attributes:
+        title: headline.
+        kind: `run` or `study`.
+        name: of the run or study.
+        split: evaluation split.
+        runs: what was measured on each.
+        reversals: rankings that turn between backbones or methods; empty for one run.
+        viewer: the films to step through, or None.
+        viewer_absent: why there is none.
+        facts: how the report was made.
+    """
+
+    title: str
+    kind: str
+    name: str
+    split: str
+    runs: tuple[RunTables, ...]
+    reversals: pd.DataFrame = field(default_factory=_none)
+    viewer: Viewer | None = None
+    viewer_absent: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def methods(self) -> list[str]:
+        """Every method of every run, in the order met; a method's look is its place here."""
+        return list(dict.fromkeys(name for run in self.runs for name in run.methods))
+
+    def label(self, run: RunTables) -> str:
+        """What tells a run apart from the others: its backbone, with the seed where backbones repeat."""
+        repeated = sum(other.backbone == run.backbone for other in self.runs) > 1
+        return f"{run.backbone}, seed {run.seed}" if repeated else run.backbone
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One field of a table.
+
+    Attributes:
+        text: what stands there.
+        look: `number`, `undefined`, `good`, `alert` or nothing.
+        below: a second, smaller line.
+        span: columns it covers.
+    """
+
+    text: str
+    look: str = ""
+    below: str = ""
+    span: int = 1
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the page; `frame` is what the CSV beside it holds."""
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    frame: pd.DataFrame
+    open: bool = False
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A figure of the page: the drawing, and a sentence with its numbers."""
+
+    name: str
+    title: str
+    svg: str
+    svg_file: str
+    png: bytes
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """Panels, sentences and tables under one heading; `missing` says what command makes what is not there."""
+
+    title: str = ""
+    lead: str = ""
+    panels: tuple[Panel, ...] = ()
+    tables: tuple[Table, ...] = ()
+    sentences: tuple[tuple[str, str], ...] = ()
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page with a heading."""
+
+    name: str
+    title: str
+    lead: str
+    groups: tuple[Group, ...] = ()

@@ -1,0 +1,234 @@
+"""A study's directory: its configuration, its runs, what became of its cells, its tables and its report.
+
+The only place that knows a study's file names. It computes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from cxrkeras.config import Config, differences, dump_yaml
+from cxrkeras.errors import ConfigError, RunError, did_you_mean
+from cxrkeras.run import ARTIFACTS, Run, resolve_path
+from cxrkeras.store import check_writable, one_at_a_time, write_json, write_text
+from cxrkeras.study.cells import Cell, Outcome
+from cxrkeras.study.config import StudyConfig, parse_study
+from cxrkeras.tables import read_csv, write_csv
+
+_CELLS = "cells"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run of a study: which backbone, which seed, and the configuration it is trained with.
+
+    Attributes:
+        label: the backbone's name in the study.
+        seed: training seed.
+        config: the run's configuration, before defaults that depend on others are filled in.
+    """
+
+    label: str
+    seed: int
+    config: Config
+
+    @property
+    def name(self) -> str:
+        """Name of its directory under `runs/`."""
+        return f"{self.label}-seed{self.seed}"
+
+
+def members(config: StudyConfig) -> list[Member]:
+    """Every backbone with every seed, backbones first.
+
+    Raises:
+        ConfigError: two runs would have one name.
+    """
+    found = []
+    for entry in config.study.backbones:
+        own = entry.model_dump(exclude={"name", "label"}, exclude_none=True)
+        model = config.model.model_copy(update={"backbone": entry.name, **own})
+        for seed in config.study.seeds:
+            training = config.training.model_copy(update={"seed": seed})
+            shared = Config(data=config.data, model=model, training=training, score=config.score)
+            found.append(Member(entry.label or entry.name, seed, shared))
+    names = [member.name for member in found]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(
+            f"the study has {', '.join(twice)} more than once. Expected different seeds, and a `label` for each entry "
+            "of a backbone that stands there twice."
+        )
+    return found
+
+
+class Study:
+    """A study's directory.
+
+    Args:
+        path: the directory; use `Study.open` or `Study.create` rather than this.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    def __repr__(self) -> str:
+        return f"Study({str(self.path)!r})"
+
+    @classmethod
+    def open(cls, name_or_path: str | os.PathLike[str]) -> Study:
+        """Open an existing study by path or by its name under `./artifacts`.
+
+        Raises:
+            RunError: there is no such study.
+        """
+        study = cls(study_path(name_or_path))
+        if not study._yaml.is_file():
+            known = sorted(file.parent.name for file in ARTIFACTS.glob("*/study.yaml"))
+            listed = f" Studies under {ARTIFACTS}/: {', '.join(known)}." if known else ""
+            raise RunError(
+                f"no study at {study.path} (it has no {study._yaml.name}).{listed}"
+                f"{did_you_mean(study.path.name, known)} `cxrkeras study` makes one."
+            )
+        return study
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str], config: StudyConfig) -> Study:
+        """Make a study, or take up the one at `path` again; its `study` section may have changed meanwhile.
+
+        Runs that are in the directory already are taken as they are.
+
+        Raises:
+            RunError: the directory is a run or holds foreign files, or its runs share other settings.
+        """
+        study = cls(path)
+        if study._yaml.is_file():
+            if told := differences(study.config, config):
+                raise RunError(
+                    f"{study.path} was started with other settings: {told}. Repeat the command that started it, or "
+                    "choose another --run."
+                )
+        elif study.path.exists():
+            strange = [file.name for file in study.path.iterdir() if file.name not in study._own]
+            if strange := [name for name in strange if not name.startswith(".")]:
+                raise RunError(
+                    f"{study.path} exists and is not a cxrkeras study (it holds {', '.join(sorted(strange)[:3])}). "
+                    "Expected a new name, or an empty directory."
+                )
+        check_writable(study.path)
+        write_text(study._yaml, dump_yaml(config))
+        return study
+
+    @property
+    def _yaml(self) -> Path:
+        return self.path / "study.yaml"
+
+    @property
+    def _json(self) -> Path:
+        return self.path / "study.json"
+
+    @property
+    def _own(self) -> set[str]:
+        named = (self._yaml, self._json, self.run_path("-").parent, self.tables_path("-").parent)
+        return {path.name for path in (*named, self.report_path, self.report_folder)}
+
+    @property
+    def name(self) -> str:
+        """The directory's name."""
+        return self.path.resolve().name
+
+    @property
+    def config(self) -> StudyConfig:
+        """The study's configuration."""
+        try:
+            return parse_study(yaml.safe_load(self._yaml.read_text(encoding="utf-8")), str(self._yaml))
+        except OSError as error:
+            raise RunError(f"{self._yaml} cannot be read ({error.strerror}). A study needs it; restore it.") from error
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What `study.json` holds: the state, seconds and inputs of every cell; empty before the first."""
+        try:
+            return json.loads(self._json.read_text(encoding="utf-8")) if self._json.exists() else {}
+        except (OSError, json.JSONDecodeError) as error:
+            raise RunError(
+                f"{self._json} cannot be read ({error}). Remove it; what is stored in the runs stays, and is found."
+            ) from error
+
+    def update_info(self, **values: Any) -> None:
+        """Merge values into `study.json`; several processes may."""
+        with one_at_a_time(self.path):
+            write_json(self._json, {**self.info, **values})
+
+    def note(self, outcomes: Sequence[Outcome]) -> None:
+        """Keep what became of cells; times of earlier sessions stay."""
+        self._merge(
+            {o.cell.name: {"state": o.state, "seconds": round(o.seconds, 3), "error": o.error} for o in outcomes}
+        )
+
+    def note_inputs(self, cell: Cell, inputs: str) -> None:
+        """Keep what a cell's stored result was made from, so that it can be told when that has changed."""
+        self._merge({cell.name: {"inputs": inputs}})
+
+    def record(self, cell: Cell) -> dict[str, Any]:
+        """State, seconds, error and inputs of a cell as last noted; empty where it never was."""
+        return self.info.get(_CELLS, {}).get(cell.name, {})
+
+    def _merge(self, fresh: dict[str, dict[str, Any]]) -> None:
+        if not fresh:
+            return
+        with one_at_a_time(self.path):
+            info = self.info
+            cells = info.get(_CELLS, {})
+            merged = {name: {**cells.get(name, {}), **values} for name, values in fresh.items()}
+            write_json(self._json, {**info, _CELLS: {**cells, **merged}})
+
+    def members(self) -> list[Member]:
+        """Every run the study is to have."""
+        return members(self.config)
+
+    def run_path(self, name: str) -> Path:
+        """Directory of a run, by the member's name."""
+        return self.path / "runs" / name
+
+    def runs(self) -> list[Run]:
+        """The runs that exist, in the order of the configuration."""
+        paths = [self.run_path(member.name) for member in self.members()]
+        return [Run(path) for path in paths if (path / "run.json").is_file()]
+
+    def tables_path(self, name: str) -> Path:
+        """A table over all runs: `headline`, `findings`, `drift`, `reversals`, `cells`."""
+        return self.path / "tables" / f"{name}.csv"
+
+    def table(self, name: str) -> pd.DataFrame | None:
+        """A stored table over all runs, or None."""
+        file = self.tables_path(name)
+        return read_csv(file) if file.exists() else None
+
+    def write_table(self, name: str, frame: pd.DataFrame) -> None:
+        """Store a table over all runs."""
+        write_csv(self.tables_path(name), frame)
+
+    @property
+    def report_path(self) -> Path:
+        """The report, one file."""
+        return self.path / "report.html"
+
+    @property
+    def report_folder(self) -> Path:
+        """The report's figures and tables as files of their own."""
+        return self.path / "report"
+
+
+def study_path(name_or_path: str | os.PathLike[str]) -> Path:
+    """A bare name is a directory under `./artifacts`; anything with a separator, or that is a study, is a path."""
+    if (Path(name_or_path) / "study.yaml").is_file() and os.fspath(name_or_path):
+        return Path(name_or_path)
+    return resolve_path(name_or_path)

@@ -1,0 +1,142 @@
+"""What a study would take: its cells, what of them is done, forwards, and time from a throughput measured here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cxrkeras.cams.registry import FORWARD, METHODS, scorecam_forwards
+from cxrkeras.config import Config
+from cxrkeras.errors import CxrKerasError
+from cxrkeras.events import SILENT, Reporter
+from cxrkeras.models.classifier import Classifier
+from cxrkeras.study import Cell, Member, Study, StudyConfig
+from cxrkeras.study.directory import study_path
+from cxrkeras.workflow.dataset import configured_manifest
+from cxrkeras.workflow.evidence import missing_forwards
+from cxrkeras.workflow.opened import configured_classifier, precision_policy
+from cxrkeras.workflow.plan import seconds_per_film, training_cost
+from cxrkeras.workflow.study import check_runs
+from cxrkeras.workflow.study_config import resolved_members
+from cxrkeras.workflow.study_run import is_trained
+from cxrkeras.workflow.study_scores import ScoreWork
+
+COLUMNS = ["run", "work", "method", "cells", "done", "films", "forwards", "minutes"]
+
+
+def study_plan(config: StudyConfig, path: str | Path, reporter: Reporter = SILENT) -> pd.DataFrame:
+    """Cells of a study, and what the missing ones would take; writes nothing.
+
+    Args:
+        config: see `workflow.study_config.resolved_study`.
+        path: name or path of the study's directory, which need not exist.
+        reporter: told of progress.
+
+    Returns:
+        A row a run and method, one a run for its training, and one for all: `cells` and how many of them are `done`,
+        `films` of one checkpoint, `forwards` of what is missing (a training step counted as three), and `minutes`
+        from forwards timed here. Compilation, reading films, pair scores, drift and the validity checks come on top.
+
+    Raises:
+        RunError: the directory holds a run with another configuration.
+        DataError: the films cannot be used.
+    """
+    study, wanted = Study(study_path(path)), resolved_members(config)
+    check_runs(study, wanted)
+    manifest = configured_manifest(wanted[0].config.data, reporter)
+    for text in manifest.notices:
+        reporter.notice(text)
+    counts = manifest.frame.groupby("split")["label"].value_counts()
+    speeds: dict[str, tuple[Classifier, float]] = {}
+    rows: list[dict[str, Any]] = []
+    for member in wanted:
+        if member.label not in speeds:
+            speeds[member.label] = _measured(member.config, manifest.classes, reporter)
+        classifier, seconds = speeds[member.label]
+        own = [_training_row(study, member, counts), *_method_rows(study, config, member, classifier, counts)]
+        rows += [{**row, "minutes": seconds * row["forwards"] / 60} for row in own]
+    reporter.notice(
+        "Methods that share one forward pay for it together: it is counted with the first of them. Minutes rest on "
+        "forwards timed here; compilation, reading films, pair scores, drift and validity come on top."
+    )
+    total = {name: sum(row[name] for row in rows) for name in ("cells", "done", "forwards", "minutes")}
+    return pd.DataFrame([*rows, {"run": "all", "work": "", "method": "", **total}], columns=COLUMNS).astype(
+        {"films": "Int64"}
+    )
+
+
+def _measured(config: Config, classes: Sequence[str], reporter: Reporter) -> tuple[Classifier, float]:
+    policy = precision_policy(config.training.mixed_precision)
+    classifier = configured_classifier(config, classes, config.model.preprocessing, policy)
+    with reporter.task(f"measure forward of {classifier.backbone.name}", 1) as advance:
+        seconds = seconds_per_film(classifier, config.training.batch_size)
+        advance(1)
+    return classifier, seconds
+
+
+def _films(counts: pd.Series, split: str, limit: int | None = None) -> int:
+    """Films of a split, at most `limit` a class; a validation split that training makes is counted as made."""
+    if split not in counts.index.get_level_values(0):
+        return 0
+    by_class = counts[split]
+    return int((by_class if limit is None else by_class.clip(upper=limit)).sum())
+
+
+def _training_row(study: Study, member: Member, counts: pd.Series) -> dict[str, Any]:
+    done = is_trained(study, member)
+    train, val, test = (_films(counts, name) for name in ("train", "val", "test"))
+    cost = training_cost(member.config.training, train, val, test)
+    forwards = 0 if done else round(cost.in_forwards)
+    row = {"run": member.name, "work": "train", "method": "", "cells": 1, "done": int(done)}
+    return row | {"films": train, "forwards": forwards}
+
+
+def _method_rows(
+    study: Study, config: StudyConfig, member: Member, classifier: Classifier, counts: pd.Series
+) -> list[dict[str, Any]]:
+    work = ScoreWork(study, config, member)
+    cells = [cell for piece in work.pieces() for cell in piece]
+    done = _scored(work, cells) if is_trained(study, member) else set()
+    # methods that share a forward pay for it once: the first of them
+    paid: set[tuple[str, int | None, int | None]] = set()
+    rows = []
+    for name, method in work.methods.items():
+        own = [cell for cell in cells if cell.method == name]
+        forwards = 0
+        for cell in own:
+            films = _films(counts, cell.split, method.limit)
+            if cell in done:
+                continue
+            if METHODS[name].kind == FORWARD:
+                forwards += _scorecam(work, cell, classifier, films)
+            elif (place := (cell.split, cell.epoch, method.limit)) not in paid:
+                paid.add(place)
+                forwards += films
+        row = {"run": member.name, "work": "score", "method": name, "cells": len(own)}
+        row["done"] = sum(cell in done for cell in own)
+        rows.append(row | {"films": _films(counts, work.split, method.limit), "forwards": forwards})
+    return rows
+
+
+def _scorecam(work: ScoreWork, cell: Cell, classifier: Classifier, films: int) -> int:
+    """Forwards of a ScoreCAM cell: a film and each of its channels; films whose map is stored are done."""
+    if is_trained(work.study, work.member):
+        evidence = work.evidence(cell.method, cell.split)
+        return missing_forwards(work.opened, cell.epoch, evidence.selection, evidence.options)
+    channels = int(classifier.model.get_layer(classifier.backbone.head_input).output.shape[-1])
+    return scorecam_forwards(films, channels, work.methods[cell.method].options.get("max_channels"))
+
+
+def _scored(work: ScoreWork, cells: Sequence[Cell]) -> set[Cell]:
+    found = set()
+    for cell in cells:
+        try:
+            if work.is_scored(cell):
+                found.add(cell)
+        except CxrKerasError:
+            # it will be named when it is tried; here it only counts as missing
+            continue
+    return found

@@ -1,0 +1,218 @@
+"""The page in a real browser: its controls work, it asks for nothing, it fits a phone and a sheet of paper."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cxrkeras.render.overlay import overlay
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install cxrkeras[test]")
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+if not (BROWSER and DRIVER):
+    pytest.skip("no Chromium with its driver on this machine", allow_module_level=True)
+
+HOSTILE = """<b>"x"&'</script>"""
+FLAGS = (
+    "headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
+    "disable-component-update", "disable-sync", "disable-dev-shm-usage",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def chrome():
+    """One browser for all tests of this file."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    for flag in FLAGS:
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def view(chrome):
+    """Return a function that opens a page at a width; afterwards the console must be empty and the network unused."""
+
+    def opened(page, width=1280, scripts=True):
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        chrome.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not scripts})
+        chrome.get_log("browser"), chrome.get_log("performance")
+        chrome.get(page.as_uri())
+        if scripts:
+            wait_for(chrome, "0|0|0|0|0")
+        return chrome
+
+    yield opened
+    assert chrome.get_log("browser") == []
+    messages = [json.loads(entry["message"])["message"] for entry in chrome.get_log("performance")]
+    asked = {m["params"]["request"]["url"][:8] for m in messages if m["method"] == "Network.requestWillBeSent"}
+    assert asked <= {"file:///", "data:ima", "data:,"}
+    chrome.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def wait_for(chrome, drawn: str) -> None:
+    """Wait until the viewer says that it has drawn this run, film, method, class and checkpoint."""
+    script = """
+      const done = arguments[1], app = document.getElementById("viewer-app"), end = Date.now() + 5000;
+      const look = () => app.dataset.drawn === arguments[0] || Date.now() > end
+        ? done(app.dataset.drawn) : setTimeout(look, 10);
+      look();
+    """
+    assert chrome.execute_async_script(script, drawn) == drawn
+
+
+def choose(chrome, name: str, value: int) -> None:
+    chrome.execute_script(
+        "const s = document.getElementById(arguments[0]); s.value = arguments[1];"
+        "s.dispatchEvent(new Event(s.tagName === 'SELECT' ? 'change' : 'input', { bubbles: true }));",
+        name,
+        value,
+    )
+
+
+def press(chrome, name: str) -> None:
+    chrome.execute_script("document.getElementById(arguments[0]).click()", name)
+
+
+def facts(chrome) -> dict[str, str]:
+    rows = "[...document.querySelectorAll('#viewer-facts div')]"
+    return dict(chrome.execute_script(f"return {rows}.map((row) => [...row.children].map((cell) => cell.textContent))"))
+
+
+def canvas(chrome) -> np.ndarray:
+    uri = chrome.execute_script("return document.getElementById('viewer-canvas').toDataURL('image/png')")
+    with Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))) as image:
+        return np.asarray(image.convert("RGB"), np.float64)
+
+
+def test_the_viewer_draws_what_render_draws(view, run_page, fake_run):
+    chrome = view(run_page)
+    for epoch, column in ((0, 0), (1, 1), (2, 2)):
+        choose(chrome, "pick-epoch", epoch)
+        wait_for(chrome, f"0|0|0|0|{epoch}")
+        heat = np.zeros((3, 3), np.float32)
+        heat[0, column] = 1
+        wanted = overlay(fake_run.viewer.films[0].picture, heat).astype(float)
+        # the film went through JPEG
+        assert np.abs(canvas(chrome) - wanted).max() <= 6
+    choose(chrome, "pick-alpha", 0)
+    bare = overlay(fake_run.viewer.films[0].picture, np.zeros((1, 1)))
+    assert np.abs(canvas(chrome) - bare).max() <= 6
+
+
+def test_controls_step_and_say_what_is_shown(view, run_page, fake_run):
+    chrome = view(run_page)
+    assert facts(chrome) == {
+        "Film": fake_run.viewer.films[0].image,
+        "Label": "NORMAL",
+        "Checkpoint": "epoch 2, transfer learning",
+        "Probability of NORMAL": "0.600",
+        "In the gold list": "no, below the confidence 0.7",
+        "Map": "ok",
+        "Native grid": "3 × 3",
+    }
+    assert chrome.execute_script("return document.getElementById('step-back').disabled")
+    press(chrome, "step-on")
+    wait_for(chrome, "0|0|0|0|1")
+    assert facts(chrome)["In the gold list"] == "yes"
+    chrome.execute_script(
+        "document.getElementById('step-back').dispatchEvent("
+        "new KeyboardEvent('keydown', { key: 'ArrowRight', bubbles: true }))"
+    )
+    wait_for(chrome, "0|0|0|0|2")
+    press(chrome, "step-on")
+    wait_for(chrome, "0|0|0|0|3")
+    assert chrome.execute_script("return document.getElementById('step-on').disabled")
+    chrome.execute_script("document.querySelectorAll('#viewer-strip button')[1].click()")
+    wait_for(chrome, "0|0|0|0|1")
+    marked = "return [...document.querySelectorAll('#viewer-strip button')].map((b) => b.getAttribute('aria-current'))"
+    assert chrome.execute_script(marked) == ["false", "true", "false", "false"]
+    # another film brings its own class, and names stay text
+    choose(chrome, "pick-film", 1)
+    wait_for(chrome, "0|1|0|1|1")
+    assert facts(chrome)[f"Probability of {HOSTILE}"] == "0.200"
+    assert facts(chrome)["In the gold list"] == "no, wrongly classified"
+    assert chrome.execute_script("return document.querySelectorAll('#viewer-app b b, option b').length") == 0
+    press(chrome, "step-play")
+    wait_for(chrome, "0|1|0|1|2")
+    press(chrome, "step-play")
+    assert chrome.execute_script("return document.getElementById('step-play').textContent") == "Play"
+
+
+def test_a_map_that_is_not_there_says_why(view, run_page):
+    chrome = view(run_page)
+    absent = "const p = document.getElementById('viewer-absent'); return p.hidden ? '' : p.textContent"
+    choose(chrome, "pick-method", 2)
+    wait_for(chrome, "0|0|2|0|0")
+    assert chrome.execute_script(absent) == ""
+    choose(chrome, "pick-class", 1)
+    wait_for(chrome, "0|0|2|1|0")
+    assert chrome.execute_script(absent) == f"no ms-gradcam++ map of this film for {HOSTILE} was made"
+    choose(chrome, "pick-class", 0)
+    choose(chrome, "pick-method", 1)
+    wait_for(chrome, "0|0|1|0|0")
+    assert chrome.execute_script(absent) == "the map is degenerate: it has no contrast to show"
+    label = chrome.execute_script("return document.getElementById('viewer-canvas').getAttribute('aria-label')")
+    assert "Map: degenerate" in label
+
+
+def test_a_study_picks_its_backbone(view, study_page):
+    chrome = view(study_page)
+    names = "return [...document.getElementById('pick-run').options].map((o) => o.textContent)"
+    assert chrome.execute_script(names) == ["ResNet50V2", "DenseNet201"]
+    choose(chrome, "pick-run", 1)
+    wait_for(chrome, "1|0|0|0|0")
+
+
+@pytest.mark.parametrize("width", [390, 820, 1280])
+def test_nothing_is_wider_than_the_window(view, study_page, width):
+    chrome = view(study_page, width)
+    chrome.execute_script("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    widest, room = chrome.execute_script("const d = document.documentElement; return [d.scrollWidth, d.clientWidth]")
+    assert widest <= room <= width
+    # tables scroll inside; letters of the drawings stay readable
+    letters = (
+        "return Math.min(...[...document.querySelectorAll('.chart text')].map((t) => t.getBoundingClientRect().height))"
+    )
+    assert chrome.execute_script(letters) >= 8
+
+
+def test_without_scripts_the_pictures_are_there(view, run_page):
+    chrome = view(run_page, scripts=False)
+    chrome.execute_cdp_cmd("DOM.enable", {})
+    root = chrome.execute_cdp_cmd("DOM.getDocument", {"depth": 0})["root"]["nodeId"]
+
+    def heights(selector):
+        found = chrome.execute_cdp_cmd("DOM.querySelectorAll", {"nodeId": root, "selector": selector})["nodeIds"]
+        return [chrome.execute_cdp_cmd("DOM.getBoxModel", {"nodeId": node})["model"]["height"] for node in found]
+
+    pictures = heights(".stills img")
+    assert len(pictures) == 4 * 3
+    assert min(pictures) > 50
+    assert min(heights("noscript p")) > 10
+
+
+def test_print_shows_the_state_and_no_controls(view, run_page):
+    chrome = view(run_page)
+    press(chrome, "step-on")
+    wait_for(chrome, "0|0|0|0|1")
+    chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    shown = "return [...document.querySelectorAll(arguments[0])].map((e) => e.getBoundingClientRect().height)"
+    for hidden in ("nav", ".controls", ".steps", ".slider", "summary"):
+        assert set(chrome.execute_script(shown, hidden)) == {0}, hidden
+    assert chrome.execute_script(shown, "#viewer-canvas")[0] > 100
+    assert facts(chrome)["Checkpoint"] == "epoch 4, transfer learning"
+    printed = chrome.execute_cdp_cmd("Page.printToPDF", {"printBackground": True, "preferCSSPageSize": True})
+    assert base64.b64decode(printed["data"])[:5] == b"%PDF-"
