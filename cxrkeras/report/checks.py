@@ -40,7 +40,7 @@ def drift_section(contents: Contents) -> Section:
     for run in contents.runs:
         if run.drift.empty:
             title = contents.label(run) if len(contents.runs) > 1 else ""
-            groups.append(Group(title, missing=f"cxrkeras drift --run {run.name}"))
+            groups.append(Group(title, missing=run.command("drift")))
     if contents.kind == "study" and not contents.reversals.empty:
         table = table_of("reversals", "Rankings compared between backbones and methods", contents.reversals)
         groups.append(Group("Do rankings reverse?", lead=_reversal_words(contents.reversals), tables=(table,)))
@@ -123,7 +123,7 @@ def similarity_section(contents: Contents) -> Section:
     for run in contents.runs:
         title = contents.label(run) if len(contents.runs) > 1 else ""
         if run.similarity.empty:
-            groups.append(Group(title, missing=f"cxrkeras score --run {run.name} --epoch all"))
+            groups.append(Group(title, missing=run.command("score", "--epoch all")))
             continue
         epochs = set(run.similarity["epoch"])
         epoch = run.focus if run.focus in epochs else max(epochs)
@@ -163,7 +163,7 @@ def agreement_section(contents: Contents) -> Section:
     for run in contents.runs:
         title = contents.label(run) if len(contents.runs) > 1 else ""
         if run.agreement.empty:
-            groups.append(Group(title, missing=f"cxrkeras score --run {run.name} --epoch all"))
+            groups.append(Group(title, missing=run.command("score", "--epoch all")))
             continue
         epochs = set(run.agreement["epoch"])
         epoch = run.focus if run.focus in epochs else max(epochs)
@@ -201,7 +201,7 @@ def validity_section(contents: Contents) -> Section:
     for run in contents.runs:
         title = contents.label(run) if len(contents.runs) > 1 else ""
         if run.randomisation.empty and run.perturbation.empty:
-            groups.append(Group(title, missing=f"cxrkeras validity --run {run.name}"))
+            groups.append(Group(title, missing=run.command("validity")))
             continue
         panels, tables = [], []
         if not run.randomisation.empty:

@@ -5,6 +5,7 @@ Knows no run directory, no model and no HTML.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -29,6 +30,7 @@ class RunTables:
         history: ``epoch, stage, …``.
         scores, auc, changes, findings, recommendation, sweep, similarity, agreement: tables of the analysis.
         drift: table of summaries with `from` and `to`.
+        where: what `--run` takes to name it; empty: its name.
         drift_floor: drift beside the difference between two seeds, with `from` and `to`.
         randomisation, perturbation: tables of the validity checks with `epoch`.
     """
@@ -51,6 +53,11 @@ class RunTables:
     drift_floor: pd.DataFrame = field(default_factory=_none)
     randomisation: pd.DataFrame = field(default_factory=_none)
     perturbation: pd.DataFrame = field(default_factory=_none)
+    where: str = ""
+
+    def command(self, work: str, options: str = "") -> str:
+        """The command that does a piece of work on this run."""
+        return f"cxrkeras {work} --run {shlex.quote(self.where or self.name)} {options}".rstrip()
 
     @property
     def methods(self) -> list[str]:

@@ -24,7 +24,7 @@ def headline_section(contents: Contents) -> Section:
         f"Each method at the checkpoint recommended for it, measured on the split “{contents.split}”. "
         "A method without a recommendable checkpoint is listed with the reason."
     )
-    missing = "" if len(frame) else f"cxrkeras score {_named(contents)} --epoch all"
+    missing = "" if len(frame) else contents.runs[0].command("score", "--epoch all")
     tables = (_headline_table(frame, contents),) if len(frame) else ()
     return Section("glance", "At a glance", lead, (Group(lead=_grid_note(frame), tables=tables, missing=missing),))
 
@@ -153,7 +153,7 @@ def findings_section(contents: Contents) -> Section:
     for run in contents.runs:
         title = contents.label(run) if len(contents.runs) > 1 else ""
         if run.scores.empty:
-            groups.append(Group(title, missing=f"cxrkeras score --run {run.name} --epoch all"))
+            groups.append(Group(title, missing=run.command("score", "--epoch all")))
             continue
         if run.findings.empty:
             groups.append(Group(title, lead=f"Nothing was found. {_comparisons(run)}".strip()))
@@ -201,7 +201,3 @@ def _evidence(text: Any) -> str:
 
 def _short(value: Any) -> str:
     return number(value) if isinstance(value, float) else "undefined" if value is None else str(value)
-
-
-def _named(contents: Contents) -> str:
-    return f"--{contents.kind} {contents.name}"

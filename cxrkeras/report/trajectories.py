@@ -201,4 +201,4 @@ def _title(contents: Contents, run: RunTables) -> str:
 
 
 def _score_command(run: RunTables) -> str:
-    return f"cxrkeras score --run {run.name} --epoch all"
+    return run.command("score", "--epoch all")

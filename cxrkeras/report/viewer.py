@@ -148,7 +148,7 @@ def stills(viewer: Viewer, focus: Sequence[int | None]) -> list[tuple[str, int, 
                 pictures.append(Still(_uri(picture), method, status))
             if pictures:
                 shown.append((viewer.films[film].image, caption(label, probability).replace("\n", ", "), pictures))
-        pages.append((f"{run.backbone}, seed {run.seed}", epoch, shown))
+        pages.append((run.backbone, epoch, shown))
     return pages
 
 

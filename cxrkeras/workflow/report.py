@@ -16,7 +16,7 @@ from cxrkeras.errors import CxrKerasError, RunError
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.report.contents import Contents, RunTables, Viewer, ViewerFilm, ViewerRun
 from cxrkeras.report.page import assemble, write_report
-from cxrkeras.run import Run
+from cxrkeras.run import ARTIFACTS, Run
 from cxrkeras.store import check_writable, key8
 from cxrkeras.study import Study
 from cxrkeras.tables import read_csv
@@ -142,6 +142,7 @@ def _gather(run: Run, split: str, label: str, reporter: Reporter) -> _Gathered:
         scores = pd.concat([analysis.scores, more], ignore_index=True)
     tables = RunTables(
         name=run.name,
+        where=_where(run),
         backbone=label,
         seed=run.config.training.seed,
         classes=run.classes,
@@ -215,6 +216,14 @@ def _validity(run: Run, split: str, name: str) -> pd.DataFrame:
 
 def _table(file: Path) -> pd.DataFrame:
     return read_csv(file, text=_TEXT) if file.exists() else pd.DataFrame()
+
+
+def _where(run: Run) -> str:
+    """What `--run` takes from this directory; the name alone where the run lies elsewhere, for paths stay private."""
+    path, here = run.path.resolve(), Path.cwd()
+    if path.parent == (here / ARTIFACTS).resolve() or not path.is_relative_to(here):
+        return run.name
+    return path.relative_to(here).as_posix()
 
 
 def _data_name(run: Run) -> str:

@@ -51,6 +51,13 @@ def test_runs_are_told_apart_by_seed_only_where_they_must():
     assert Contents("t", "study", "n", "test", (alone, again)).label(again) == "compact, seed 1"
 
 
+def test_a_command_names_its_run():
+    assert run().command("drift") == "cxrkeras drift --run r"
+    assert run(where="artifacts/my study/runs/r").command("score", "--epoch all") == (
+        "cxrkeras score --run 'artifacts/my study/runs/r' --epoch all"
+    )
+
+
 def test_cells_show_numbers_counts_and_reasons():
     frame = pd.DataFrame(
         {

@@ -80,7 +80,7 @@ def test_maps_as_large_as_the_film_are_averaged_over_blocks(fake_run, side, peak
 
 def test_stills_are_the_overlays_of_the_label(fake_run):
     ((title, epoch, shown),) = stills(fake_run.viewer, [6])
-    assert (title, epoch) == ("ResNet50V2, seed 0", 6)
+    assert (title, epoch) == ("ResNet50V2", 6)
     assert len(shown) == 4
     name, words, pictures = shown[0]
     assert name == fake_run.viewer.films[0].image
