@@ -92,6 +92,14 @@ class RunTables:
             return int(max(votes or auc, key=lambda epoch: (votes.get(epoch, 0), auc.get(epoch, -1.0), -epoch)))
         return int(self.scores["epoch"].max()) if not self.scores.empty else None
 
+    @property
+    def best_auc(self) -> int | None:
+        """The checkpoint with the highest AUC, ties to the earliest; None where none is known."""
+        known = self.auc.dropna(subset=["auc"]) if not self.auc.empty else self.auc
+        return (
+            None if known.empty else int(known.sort_values(["auc", "epoch"], ascending=[False, True])["epoch"].iloc[0])
+        )
+
     def checked(self, table: pd.DataFrame) -> pd.DataFrame:
         """The rows of a validity table at each method's recommended checkpoint, or at the last it was checked at."""
         if table.empty:
@@ -220,13 +228,13 @@ class Cell:
         text: what stands there.
         look: `number`, `undefined`, `good`, `alert` or nothing.
         below: a second, smaller line.
-        span: columns it covers.
+        more: what is shown when the field is opened.
     """
 
     text: str
     look: str = ""
     below: str = ""
-    span: int = 1
+    more: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

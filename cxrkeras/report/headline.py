@@ -6,6 +6,7 @@ Reads tables; decides nothing that the analysis has not decided.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -14,6 +15,7 @@ from cxrkeras.report.contents import Cell, Contents, Group, RunTables, Section, 
 from cxrkeras.report.tables import table_of
 from cxrkeras.report.words import KINDS, bounds, is_undefined, number, plain_reason
 
+NAN = float("nan")
 _OUTCOMES = {"hit": "borne out", "pending": "not yet decided", "false_alarm": "not borne out", "miss": "missed"}
 
 
@@ -22,7 +24,7 @@ def headline_section(contents: Contents) -> Section:
     frame = headline_frame(contents)
     lead = (
         f"Each method at the checkpoint recommended for it, measured on the split “{contents.split}”. "
-        "A method without a recommendable checkpoint is listed with the reason."
+        "A method without one stands at the run's best AUC, in grey, with the reason."
     )
     missing = "" if len(frame) else contents.runs[0].command("score", "--epoch all")
     tables = (_headline_table(frame, contents),) if len(frame) else ()
@@ -41,30 +43,42 @@ def _rows(run: RunTables) -> list[dict[str, Any]]:
         found = recommended.get(method, {})
         epoch = pd.to_numeric(found.get("checkpoint"), errors="coerce")
         named = found.get("status") == "recommended" and not is_undefined(epoch)
-        macro = _macro_at(run, method, epoch) if named else {}
-        auc = _auc_at(run, epoch) if named else {}
+        epoch = int(epoch) if named else run.best_auc
+        macro, auc = _macro_at(run, method, epoch), _auc_at(run, epoch)
         rows.append(
             {
                 "backbone": run.backbone,
                 "seed": run.seed,
                 "method": method,
-                "checkpoint": int(epoch) if named else pd.NA,
-                "auc": found.get("auc", float("nan")),
-                "auc_low": auc.get("ci_low", float("nan")),
-                "auc_high": auc.get("ci_high", float("nan")),
-                "macro": found.get("macro", float("nan")),
-                "macro_low": macro.get("ci_low", float("nan")),
-                "macro_high": macro.get("ci_high", float("nan")),
-                "min_excess": found.get("min_excess", float("nan")),
-                "min_excess_stderr": found.get("min_excess_stderr", float("nan")),
-                "min_coverage": found.get("min_coverage", float("nan")),
+                "checkpoint": pd.NA if epoch is None else epoch,
+                "recommendation": found.get("status", "not analysed"),
+                "auc": auc.get("auc", NAN),
+                "auc_low": auc.get("ci_low", NAN),
+                "auc_high": auc.get("ci_high", NAN),
+                "macro": macro.get("score", NAN),
+                "macro_low": macro.get("ci_low", NAN),
+                "macro_high": macro.get("ci_high", NAN),
+                "status": macro.get("status", ""),
+                **_worst_class(run, method, epoch),
                 "native_grid": _grid(run, method),
                 "randomisation": _verdict(run, method),
-                "recommendation": found.get("status", "not analysed"),
                 "reason": _reason(found),
             }
         )
     return rows
+
+
+def _worst_class(run: RunTables, method: str, epoch: int | None) -> dict[str, float]:
+    """Lowest excess and lowest coverage of any class at a checkpoint; NaN where one class has none."""
+    classes = run.class_scores
+    here = classes[(classes["method"] == method) & (classes["epoch"] == epoch)]
+    excess = here["excess"].astype(float)
+    worst = None if here.empty or excess.isna().any() else excess.idxmin()
+    return {
+        "min_excess": NAN if worst is None else float(excess[worst]),
+        "min_excess_stderr": NAN if worst is None else float(here.loc[worst, "excess_stderr"]),
+        "min_coverage": float(here["coverage"].min(skipna=False)) if len(here) else NAN,
+    }
 
 
 def _headline_table(frame: pd.DataFrame, contents: Contents) -> Table:
@@ -82,29 +96,40 @@ def _headline_table(frame: pd.DataFrame, contents: Contents) -> Table:
             *_measured(row),
             Cell(row["native_grid"].replace("x", " × "), "number"),
             Cell(row["randomisation"], {"unchanged": "alert", "changes": "good"}.get(row["randomisation"], "")),
-            Cell(row["reason"]),
+            _why(row),
         ]
         rows.append(tuple(values))
-    caption = f"Recommended checkpoints, split “{contents.split}”; 95 % intervals in brackets"
+    caption = f"Every method at its checkpoint, split “{contents.split}”; 95 % intervals in brackets"
     return Table("headline", caption, tuple(columns), tuple(rows), frame, open=True)
 
 
 def _measured(row: dict[str, Any]) -> list[Cell]:
-    """Checkpoint, AUC, macro C-Score, lowest excess, lowest coverage; where none is recommended they share a cell."""
-    if row["recommendation"] != "recommended":
-        return [Cell("none", "alert"), Cell("undefined (no checkpoint is recommended)", "undefined", span=4)]
-    spread = row["min_excess_stderr"]
-    return [
-        Cell(f"epoch {row['checkpoint']}", "number"),
+    """Checkpoint, AUC, macro C-Score, lowest excess, lowest coverage; grey where the checkpoint is not recommended."""
+    named, spread = row["recommendation"] == "recommended", row["min_excess_stderr"]
+    epoch = "none" if is_undefined(row["checkpoint"]) else f"epoch {row['checkpoint']}"
+    cells = [
         _number(row["auc"], bounds(row["auc_low"], row["auc_high"])),
-        _number(row["macro"], bounds(row["macro_low"], row["macro_high"])),
-        _number(row["min_excess"], "" if is_undefined(spread) else f"± {number(spread)}"),
+        _number(row["macro"], bounds(row["macro_low"], row["macro_high"]), reason=row["status"]),
+        _number(row["min_excess"], "" if is_undefined(spread) else f"± {number(spread)}", reason=row["status"]),
         _number(row["min_coverage"], digits=2),
     ]
+    if named:
+        return [Cell(epoch, "number"), *cells]
+    shown = "" if is_undefined(row["checkpoint"]) else f"shown: {epoch}, the best AUC"
+    return [Cell("none", "alert", shown), *(replace(one, look=f"{one.look} quiet") for one in cells)]
 
 
-def _number(value: Any, below: str = "", digits: int = 3) -> Cell:
-    return Cell(number(value, digits=digits), "undefined" if is_undefined(value) else "number", below)
+def _why(row: dict[str, Any]) -> Cell:
+    """The reason; where no checkpoint is recommended, what speaks against the one shown, and the others on demand."""
+    parts = [part for part in row["reason"].split("; ") if part]
+    if row["recommendation"] == "recommended" or len(parts) < 2:
+        return Cell(row["reason"])
+    shown = next((part for part in parts if part.startswith(f"epoch {row['checkpoint']}:")), parts[0])
+    return Cell(shown, more=tuple(part for part in parts if part != shown))
+
+
+def _number(value: Any, below: str = "", digits: int = 3, reason: Any = "") -> Cell:
+    return Cell(number(value, reason, digits), "undefined" if is_undefined(value) else "number", below)
 
 
 def _grid_note(frame: pd.DataFrame) -> str:
@@ -114,13 +139,13 @@ def _grid_note(frame: pd.DataFrame) -> str:
     return f"The native grids differ ({grids}): C-Scores of different grids are not comparable."
 
 
-def _macro_at(run: RunTables, method: str, epoch: float) -> dict[str, Any]:
+def _macro_at(run: RunTables, method: str, epoch: int | None) -> dict[str, Any]:
     macro = run.macro
     rows = macro[(macro["method"] == method) & (macro["epoch"] == epoch)].to_dict("records")
     return rows[0] if rows else {}
 
 
-def _auc_at(run: RunTables, epoch: float) -> dict[str, Any]:
+def _auc_at(run: RunTables, epoch: int | None) -> dict[str, Any]:
     rows = run.auc[run.auc["epoch"] == epoch].to_dict("records") if not run.auc.empty else []
     return rows[0] if rows else {}
 
@@ -158,13 +183,14 @@ def findings_section(contents: Contents) -> Section:
         if run.findings.empty:
             groups.append(Group(title, lead=f"Nothing was found. {_comparisons(run)}".strip()))
             continue
+        informs = run.findings["kind"] == "class_gap"
         order = {kind: place for place, kind in enumerate(KINDS)}
-        found = run.findings.assign(_order=run.findings["kind"].map(order).fillna(len(order)))
-        # a class gap is information and comes last
-        found = found.sort_values(["_order", "checkpoint"], kind="stable", key=_information_last)
-        sentences = tuple((_kind(row), str(row["sentence"])) for row in found.to_dict("records"))
+        found = run.findings[~informs].assign(_order=run.findings["kind"].map(order).fillna(len(order)))
+        found = found.sort_values(["_order", "checkpoint"], kind="stable")
+        sentences = [(_kind(row), str(row["sentence"])) for row in found.to_dict("records")]
+        sentences += [_widest_gap(run.findings[informs])] if informs.any() else []
         table = table_of(f"findings-{run.name}", "Findings with their evidence", _readable(run.findings))
-        groups.append(Group(title, _comparisons(run), sentences=sentences, tables=(table,)))
+        groups.append(Group(title, _comparisons(run), sentences=tuple(sentences), tables=(table,)))
     lead = "Where accuracy and consistency part ways. A difference counts only beyond three standard errors."
     return Section("findings", "Findings", lead, tuple(groups))
 
@@ -172,11 +198,22 @@ def findings_section(contents: Contents) -> Section:
 def _comparisons(run: RunTables) -> str:
     """How many differences were tested: the more, the likelier one stands out by chance."""
     tested = int(run.changes["stderr"].notna().sum()) if "stderr" in run.changes else 0
-    return f"{tested} differences of consistency between checkpoints were tested." if tested else ""
+    return f"Differences of consistency between checkpoints that were tested: {tested}." if tested else ""
 
 
-def _information_last(column: pd.Series) -> pd.Series:
-    return column.replace(list(KINDS).index("class_gap"), len(KINDS) + 1) if column.name == "_order" else column
+def _widest_gap(gaps: pd.DataFrame) -> tuple[str, str]:
+    """All differences between classes as one sentence; the table has each."""
+    widest = gaps.loc[gaps["evidence"].map(_gap).idxmax()]
+    rest = f" The widest of {len(gaps)}; the table has the others." if len(gaps) > 1 else ""
+    return KINDS["class_gap"], f"{widest['sentence']}{rest}"
+
+
+def _gap(evidence: Any) -> float:
+    """How far two classes are apart; a row without the number comes last."""
+    try:
+        return float(json.loads(evidence)["gap"])
+    except (TypeError, ValueError, KeyError):
+        return -1.0
 
 
 def _kind(row: dict[str, Any]) -> str:

@@ -8,21 +8,25 @@ from typing import Any
 
 import pandas as pd
 
-from cxrkeras.cams.registry import FORWARD, METHODS, scorecam_forwards
+from cxrkeras.cams.registry import FORWARD, INPUT, METHODS, MULTISCALE, PATH, scorecam_forwards
 from cxrkeras.config import Config
 from cxrkeras.errors import CxrKerasError
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.models.classifier import Classifier
-from cxrkeras.study import Cell, Member, Study, StudyConfig
+from cxrkeras.models.randomise import cascade
+from cxrkeras.study import Cell, Member, Outcome, Study, StudyConfig
 from cxrkeras.study.directory import study_path
+from cxrkeras.workflow.analyse import read_analysis
 from cxrkeras.workflow.dataset import configured_manifest
 from cxrkeras.workflow.evidence import missing_forwards
 from cxrkeras.workflow.opened import configured_classifier, precision_policy
 from cxrkeras.workflow.plan import seconds_per_film, training_cost
 from cxrkeras.workflow.study import check_runs
 from cxrkeras.workflow.study_config import resolved_members
+from cxrkeras.workflow.study_later import LaterWork
 from cxrkeras.workflow.study_run import is_trained
-from cxrkeras.workflow.study_scores import ScoreWork
+from cxrkeras.workflow.study_scores import ScoreWork, scored_of
+from cxrkeras.workflow.validity import DRAWS, perturbation_forwards
 
 COLUMNS = ["run", "work", "method", "cells", "done", "films", "forwards", "minutes"]
 
@@ -36,9 +40,10 @@ def study_plan(config: StudyConfig, path: str | Path, reporter: Reporter = SILEN
         reporter: told of progress.
 
     Returns:
-        A row a run and method, one a run for its training, and one for all: `cells` and how many of them are `done`,
-        `films` of one checkpoint, `forwards` of what is missing (a training step counted as three), and `minutes`
-        from forwards timed here. Compilation, reading films, pair scores, drift and the validity checks come on top.
+        A row a run and method, one a run for its training and one for its validity checks, and one for all: `cells`
+        and how many of them are `done`, `films` of one checkpoint, `forwards` of what is missing (a training step
+        counted as three), and `minutes` from forwards timed here. Compilation, reading films, pair scores and the
+        report come on top.
 
     Raises:
         RunError: the directory holds a run with another configuration.
@@ -56,11 +61,15 @@ def study_plan(config: StudyConfig, path: str | Path, reporter: Reporter = SILEN
         if member.label not in speeds:
             speeds[member.label] = _measured(member.config, manifest.classes, reporter)
         classifier, seconds = speeds[member.label]
-        own = [_training_row(study, member, counts), *_method_rows(study, config, member, classifier, counts)]
+        work = ScoreWork(study, config, member)
+        cells = [cell for piece in work.pieces() for cell in piece]
+        done = _scored(work, cells) if is_trained(study, member) else set()
+        own = [_training_row(study, member, counts), *_method_rows(work, cells, done, classifier, counts)]
+        own += _validity_row(work, cells, done, classifier, counts)
         rows += [{**row, "minutes": seconds * row["forwards"] / 60} for row in own]
     reporter.notice(
         "Methods that share one forward pay for it together: it is counted with the first of them. Minutes rest on "
-        "forwards timed here; compilation, reading films, pair scores, drift and validity come on top."
+        "forwards timed here; compilation, reading films, pair scores and the report come on top."
     )
     total = {name: sum(row[name] for row in rows) for name in ("cells", "done", "forwards", "minutes")}
     return pd.DataFrame([*rows, {"run": "all", "work": "", "method": "", **total}], columns=COLUMNS).astype(
@@ -95,11 +104,8 @@ def _training_row(study: Study, member: Member, counts: pd.Series) -> dict[str, 
 
 
 def _method_rows(
-    study: Study, config: StudyConfig, member: Member, classifier: Classifier, counts: pd.Series
+    work: ScoreWork, cells: Sequence[Cell], done: set[Cell], classifier: Classifier, counts: pd.Series
 ) -> list[dict[str, Any]]:
-    work = ScoreWork(study, config, member)
-    cells = [cell for piece in work.pieces() for cell in piece]
-    done = _scored(work, cells) if is_trained(study, member) else set()
     # methods that share a forward pay for it once: the first of them
     paid: set[tuple[str, int | None, int | None]] = set()
     rows = []
@@ -115,10 +121,37 @@ def _method_rows(
             elif (place := (cell.split, cell.epoch, method.limit)) not in paid:
                 paid.add(place)
                 forwards += films
-        row = {"run": member.name, "work": "score", "method": name, "cells": len(own)}
+        row = {"run": work.member.name, "work": "score", "method": name, "cells": len(own)}
         row["done"] = sum(cell in done for cell in own)
         rows.append(row | {"films": _films(counts, work.split, method.limit), "forwards": forwards})
     return rows
+
+
+def _validity_row(
+    work: ScoreWork, cells: Sequence[Cell], done: set[Cell], classifier: Classifier, counts: pd.Series
+) -> list[dict[str, Any]]:
+    """The validity checks, as if all methods were reported at one checkpoint until it is known where they are."""
+    wanted = work.config.study.validity
+    names = [name for name in wanted.methods if name in work.methods and work.methods[name].epochs is None]
+    if not (wanted.enabled and names):
+        return []
+    films = min(wanted.films, _films(counts, work.split))
+    places = _validity_done(work) if done == set(cells) else [False]
+    # methods at the head share a grid; the others have one of their own
+    grids = {name if METHODS[name].kind in (MULTISCALE, INPUT, PATH) else "head" for name in names}
+    forwards = perturbation_forwards(films, 2 * len(names), len(grids), wanted.steps)
+    forwards += DRAWS * len(cascade(classifier)) * films
+    row = {"run": work.member.name, "work": "validity", "method": ",".join(names), "cells": len(places)}
+    return [{**row, "done": sum(places), "films": films, "forwards": 0 if all(places) else forwards}]
+
+
+def _validity_done(work: ScoreWork) -> list[bool]:
+    """For each checkpoint at which methods are reported, whether they were checked there; one unknown before that."""
+    if read_analysis(work.opened.run, work.split) is None:
+        return [False]
+    outcomes = [Outcome(cell, "done") for piece in work.pieces() for cell in piece]
+    later = LaterWork(work, scored_of(outcomes, work))
+    return [later.is_current(cell) for piece in later.validity_pieces() for cell in piece]
 
 
 def _scorecam(work: ScoreWork, cell: Cell, classifier: Classifier, films: int) -> int:

@@ -28,7 +28,8 @@ from cxrkeras.models.randomise import cascade, randomised
 from cxrkeras.run import Run
 from cxrkeras.store import key8
 from cxrkeras.tables import read_csv, replace_score_rows
-from cxrkeras.workflow.evidence import Evidence, ensure, passing_maps
+from cxrkeras.workflow.evidence import Evidence, alike, ensure
+from cxrkeras.workflow.explainers import passing_maps
 from cxrkeras.workflow.map_options import MapOptions
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.score import films_key
@@ -96,8 +97,9 @@ def validity(
     if films < 1 or draws < 1:
         raise UsageError(f"validity needs a film and a draw or more. Received {films} films and {draws} draws.")
     found: dict[str, list[pd.DataFrame]] = {RANDOMISATION: [], PERTURBATION: []}
-    for selection, options, methods in _alike(evidence):
-        sample = _Sample.of(opened, epoch, selection, options, methods, films, reporter)
+    for methods, own in alike(evidence):
+        selection = own.selection
+        sample = _Sample.of(opened, epoch, own, methods, films, reporter)
         if RANDOMISATION in checks:
             found[RANDOMISATION].append(_randomisation(sample, draws, reporter))
         if metrics := [metric for metric in METRICS if metric in checks]:
@@ -177,18 +179,18 @@ class _Sample:
         cls,
         opened: OpenRun,
         epoch: int,
-        selection: Selection,
-        options: MapOptions,
+        evidence: Evidence,
         methods: Sequence[str],
         films: int,
         reporter: Reporter,
     ) -> _Sample:
-        if not len(selection):
-            raise DataError(f"there are no films in split '{selection.split}' to check. Select at least one.")
-        chosen = selection.take(drawn_evenly(selection.films.labels, films, opened.config.training.seed))
-        maps = ensure(opened, epoch, chosen, methods, options, reporter)
+        whole = evidence.selection
+        if not len(whole):
+            raise DataError(f"there are no films in split '{whole.split}' to check. Select at least one.")
+        chosen = whole.take(drawn_evenly(whole.films.labels, films, opened.config.training.seed))
+        maps = ensure(opened, epoch, chosen, methods, evidence.options, reporter)
         opened.load(epoch)
-        return cls(opened, chosen, options, maps)
+        return cls(opened, chosen, evidence.options, maps)
 
     @property
     def films(self) -> FilmSet:
@@ -219,19 +221,6 @@ class _Sample:
         )
 
 
-def _alike(evidence: Mapping[str, Evidence]) -> list[tuple[Selection, MapOptions, list[str]]]:
-    """Methods with the same films and options, so that they share forwards and predictions."""
-    groups: list[tuple[Selection, MapOptions, list[str]]] = []
-    for name, row in evidence.items():
-        for selection, options, methods in groups:
-            if selection is row.selection and options == row.options:
-                methods.append(name)
-                break
-        else:
-            groups.append((row.selection, row.options, [name]))
-    return groups
-
-
 def _randomisation(sample: _Sample, draws: int, reporter: Reporter) -> pd.DataFrame:
     opened, check = sample.opened, RandomisationCheck(sample.values)
     stages = cascade(opened.classifier)
@@ -260,8 +249,7 @@ def _perturbation(
     if patients is None:
         patients = sample.films.ids
     grids = {maps.grid for maps in sample.maps.values()}
-    curves = len(metrics) * len(sample.maps) + draws * len(grids)
-    forwards = len(pixels) * (2 + (steps - 1) * curves)
+    forwards = perturbation_forwards(len(pixels), len(metrics) * len(sample.maps), len(grids), steps, draws)
     reporter.notice(f"{' and '.join(metrics)}: {len(pixels)} films, about {forwards:,} forwards.")
     with reporter.task(f"{' and '.join(metrics)}: {', '.join(sample.maps)}", forwards) as advance:
         predict = _predictor(sample.opened, advance)
@@ -270,6 +258,19 @@ def _perturbation(
         for name, maps in sample.maps.items():
             check.update(name, maps.values)
     return sample.stamped(check.summary(), baseline=baseline, draws=draws)
+
+
+def perturbation_forwards(n_films: int, n_curves: int, n_grids: int, steps: int, draws: int = DRAWS) -> int:
+    """Forwards of insertion and deletion: the film and its baseline once, then every step of every curve.
+
+    Args:
+        n_films: films.
+        n_curves: methods times metrics.
+        n_grids: native grids among the methods; each has random maps of its own.
+        steps: steps of a curve.
+        draws: random maps of a film.
+    """
+    return n_films * (2 + (steps - 1) * (n_curves + draws * n_grids))
 
 
 def _pixels(films: FilmSet, channels: int) -> np.ndarray:

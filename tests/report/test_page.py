@@ -102,13 +102,16 @@ def test_headline_says_the_recommended_numbers_and_why_none(run_report):
     section, _ = run_report.before
     (table,) = section.groups[0].tables
     first = [cell.text for cell in table.rows[0]]
-    assert first == ["gradcam", "epoch 6", "0.910", "0.580", "0.300", "0.60", "3 × 3", "changes",
+    assert first == ["gradcam", "epoch 6", "0.920", "0.580", "0.380", "0.60", "3 × 3", "changes",
                      "the only checkpoint that qualifies; chosen and measured on the same films"]  # fmt: skip
     assert [cell.below for cell in table.rows[0][2:5]] == ["[0.870, 0.950]", "[0.540, 0.620]", "± 0.020"]
     none = [cell.text for cell in table.rows[1]]
-    assert none[1:3] == ["none", "undefined (no checkpoint is recommended)"]
+    assert none[1:4] == ["none", "0.930", "undefined (empty gold list)"]
+    assert table.rows[1][1].below == "shown: epoch 8, the best AUC"
+    assert [cell.look for cell in table.rows[1][2:6]] == [
+        f"{look} quiet" for look in ("number", *2 * ["undefined"], "number")
+    ]
     assert none[-1].startswith("epoch 8: coverage below 0.5")
-    assert sum(cell.span for cell in table.rows[1]) == len(table.columns)
     assert "3 × 3, 6 × 6" in section.groups[0].lead
     assert table.frame["macro"].tolist() == pytest.approx([0.58, float("nan"), 0.68], nan_ok=True)
 
@@ -118,7 +121,7 @@ def test_findings_come_first_and_information_last(run_report):
     assert [kind for kind, _ in findings.sentences] == [
         "Gold-list collapse", "Early warning: borne out", "Class gap (information)",
     ]  # fmt: skip
-    assert findings.lead == "1 differences of consistency between checkpoints were tested."
+    assert findings.lead == "Differences of consistency between checkpoints that were tested: 1."
     evidence = findings.tables[0].rows[0][-1].text
     assert evidence == "coverage 0.050, best auc 0.910, before undefined"
 

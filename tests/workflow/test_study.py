@@ -11,6 +11,7 @@ import yaml
 
 from cxrkeras.config import dump_yaml
 from cxrkeras.errors import ConfigError, MethodError, RunError, UsageError
+from cxrkeras.models.randomise import cascade
 from cxrkeras.run import Run
 from cxrkeras.study import Study
 from cxrkeras.study.config import parse_study
@@ -318,6 +319,13 @@ def test_a_plan_counts_cells_and_forwards_and_writes_nothing(whole, make_config,
         ("train", ""): 0, ("score", "gradcam"): test, ("score", "eigencam"): 0, ("", ""): test,
     }  # fmt: skip
     assert not (tmp_path / "t" / "study.yaml").exists()
+
+    checked = make_config(validity={"films": 4, "steps": 2, "methods": ["gradcam", "eigencam"]})
+    (row,) = study_plan(checked, whole.study.path).set_index("work").loc[["validity"]].itertuples()
+    stages = len(cascade(OpenRun(whole.study.runs()[0]).classifier))
+    # a film and its baseline, one inner step of two curves a method and three random maps; then three random networks
+    assert row.forwards == 4 * (2 + 1 * (2 * 2 + 3)) + 3 * stages * 4
+    assert (row.cells, row.done) == (whole.headline["checkpoint"].nunique(), 0)
 
 
 def test_names_are_spelled_out_and_wrong_ones_refused(make_config):
