@@ -123,8 +123,7 @@ def read_csv(file: Path, text: tuple[str, ...] = ()) -> pd.DataFrame:
     """A table; the columns named in `text` stay text, empty fields included."""
     try:
         # "NA" and "None" are legal class names: only an empty field is missing.
-        options = {"keep_default_na": False, "na_values": [""], "float_precision": "round_trip"}
-        frame = pd.read_csv(file, dtype=dict.fromkeys(text, "str"), **options)
+        frame = pd.read_csv(file, dtype=dict.fromkeys(text, "str"), keep_default_na=False, na_values=[""])
     except (OSError, ValueError, pd.errors.ParserError) as error:
         raise RunError(f"table {file} cannot be read ({error}). Restore it or make it again.") from error
     for column in set(text) & set(frame.columns):
