@@ -95,12 +95,13 @@ def _show_study(
         typed = ctx.get_parameter_source(given) is click.core.ParameterSource.COMMANDLINE
         if typed and given not in _OF_A_STUDY:
             raise click.UsageError(f"--study shows what is stored: leave out --{given.replace('_', '-')}.")
+    from cxrkeras.errors import RunError
     from cxrkeras.study import Study
 
     opened = Study.open(name)
     runs, settings = opened.runs(), opened.config.study
     if not runs:
-        raise click.UsageError(f"study {opened.name} has no runs yet. Start it with: cxrkeras study.")
+        raise RunError(f"study {opened.name} has no runs yet. Start it with: cxrkeras study.")
     for flag, which in (("--from", first), ("--to", last)):
         if which is not None and not which.isdigit():
             raise click.UsageError(f"with --study, {flag} is an epoch that all runs have; received '{which}'.")

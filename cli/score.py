@@ -78,7 +78,7 @@ def score(
     epochs = opened_run.epochs() if epoch == "all" else []
     # of a run without any checkpoint, "last" says what to do about it
     epochs = epochs or [opened_run.resolve_epoch("last" if epoch == "all" else epoch)]
-    if recommend_on is not None and len(epochs) < 2:
+    if recommend_on is not None and epoch != "all":
         raise click.UsageError("--recommend-on chooses among checkpoints: use it with --epoch all.")
     load_tensorflow()
     from cxrkeras.workflow.map_options import map_options as make_options
@@ -90,7 +90,7 @@ def score(
     opened = OpenRun(opened_run)
     selection = select(opened, out=out, reporter=show, **options)
     wanted = make_options(opened, selection, **making)
-    if len(epochs) > 1:
+    if epoch == "all":
         _score_all(opened, epochs, selection, method, wanted, settings, recommend_on, options.get("limit"), form, show)
         return
     table = score_selection(opened, epochs, selection, method, wanted, settings, reporter=show)

@@ -106,7 +106,8 @@ def validity(
         for name, tables in found.items():
             tables.append(_at(at, getattr(result, name)))
     joined = {name: pd.concat(tables, ignore_index=True) for name, tables in found.items()}
-    if blind := [name for name in names if not METHODS[name].class_specific]:
+    blind = [name for name in names if not METHODS[name].class_specific]
+    if blind and len(joined["randomisation"]):
         show.notice(f"{', '.join(blind)} does not read the head: unchanged at stage head by construction.")
     show.notice("consistent is not correct; a method that passes is only not refuted.")
     _print(joined, form, f"{opened_run.name}, split {selection.split}")

@@ -168,12 +168,21 @@ class _Judge:
         for index, point in enumerate(self.points):
             if best is None or not at_least(point.auc, best.auc - self.limits.collapse_auc):
                 continue
-            for name, gold in point.gold.items():
-                before = [p for p in self.points[:index] if at_least(p.gold[name].coverage, self.limits.collapse_after)]
-                if before and (above(self.limits.collapse_coverage, gold.coverage) or not gold.defined):
+            for name in point.gold:
+                before = self._collapsed_from(index, name)
+                if before is not None:
                     yield say.gold_list_collapse(
-                        self.history.run, point, name, before[-1], best.auc, self.history.threshold
+                        self.history.run, point, name, before, best.auc, self.history.threshold
                     )
+
+    def _collapsed_from(self, index: int, name: str) -> Checkpoint | None:
+        """The last checkpoint from which the gold list of a class has collapsed; None where it has not."""
+        gold = self.points[index].gold[name]
+        full = [p for p in self.points[:index] if at_least(p.gold[name].coverage, self.limits.collapse_after)]
+        if not above(self.limits.collapse_coverage, gold.coverage):
+            # A class of one patient is undefined from the start: nothing has collapsed there.
+            full = [] if gold.defined else [p for p in full if p.gold[name].defined]
+        return full[-1] if full else None
 
     def attribution_collapses(self) -> Iterator[Finding]:
         point = self.history.best
@@ -245,9 +254,8 @@ class _Judge:
             yield say.early_warning(
                 self.history.run, method, self._episode(episode, warned, come_true), self.limits.fall_within
             )
-        foreseen = {later for index in warned for later in self._falls_from(index)}
         for fall in _runs([i for i in range(len(self.points)) if self._fallen_from(i)]):
-            if not foreseen & set(fall):
+            if not any(index < fall[0] and set(self._falls_from(index)) & set(fall) for index in warned):
                 before = self._fallen_from(fall[0])
                 within = range(max(0, fall[0] - self.limits.fall_within), fall[0])
                 yield say.missed_fall(

@@ -41,7 +41,7 @@ class ClassState:
     Attributes:
         score: C-Score, 0 to 1; NaN when undefined.
         coverage: share of the films that are gold.
-        n_gold, n_patients, n_degenerate: films and patients in the gold list, and degenerate maps among the films.
+        n_gold, n_patients, n_degenerate: films and patients in the gold list, and how many of its maps are degenerate.
         excess, excess_stderr: score minus baseline, and its standard error.
         status: `ok` or a reason.
     """

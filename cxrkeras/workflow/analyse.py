@@ -240,6 +240,8 @@ _STORED = ("scores", "auc", "changes", "findings", "sweep", "similarity", "agree
 
 def _store(sink: Run, split: str, result: Analysis) -> None:
     assert set(_STORED) == {field.name for field in fields(Analysis)}
+    # Until it is written again, tables of two analyses may lie beside each other.
+    sink.analysis_path(split, _STORED[-1]).unlink(missing_ok=True)
     for name in _STORED:
         write_csv(sink.analysis_path(split, name), getattr(result, name))
 
@@ -288,7 +290,8 @@ def _chosen(
 
 def _sweep(scored: Scored, method: str, epoch: int) -> pd.DataFrame:
     arrays, options = _judged(scored, method, epoch, without=("threshold", "gamma", "macro"))
-    table = sweep(*arrays, gammas=GAMMAS, **options)
+    gammas = sorted({*GAMMAS, float(scored.settings["gamma"])})
+    table = sweep(*arrays, gammas=gammas, **options)
     return table.assign(epoch=epoch, method=method)[SWEEP_COLUMNS]
 
 

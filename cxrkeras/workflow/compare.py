@@ -37,7 +37,7 @@ class Comparison:
     Attributes:
         table: a row per method and class, then one over all classes (`class` = `macro`). Per film: median and 5 % and
             95 % quantile of `correlation` and `top_iou`. Per engine (`…_published`, `…_corrected`): the C-Score with
-            its interval (a macro has none), layer, grid, degenerate maps, status.
+            its interval, layer, grid, degenerate maps, status.
         conclusions: sentences: whether the order of the methods changes, and which classes' intervals part.
     """
 
@@ -98,9 +98,9 @@ def compare_selection(
 def conclusions(table: pd.DataFrame) -> tuple[str, ...]:
     """What depends on the engine, a sentence each.
 
-    Methods whose macro is undefined or from sampled channels take no part in the order. A macro has no interval, so of
-    two methods that change places it is said how far apart they are and whether any class tells them apart. That
-    intervals part is a description, not a test: both scores stand on the same films.
+    Methods whose macro is undefined or from sampled channels take no part in the order. Of two methods that change
+    places it is said how far apart they are and whether any class tells them apart: a mean over classes can hide that.
+    That intervals part is a description, not a test: both scores stand on the same films.
 
     Args:
         table: as in `Comparison`.

@@ -66,6 +66,7 @@ def drift(
     """
     options = options or DriftOptions()
     first, last = checkpoints(opened.run, first, last)
+    way = {"iou_rule": options.iou_rule, "correlation_rule": options.correlation}
     films, summaries = [], []
     for kept in retained_maps(opened, evidence, first, last, reporter):
         table = measured(kept.selection, opened.classes, kept.first, kept.last, options)
@@ -75,8 +76,7 @@ def drift(
             "backbone": opened.config.model.backbone,
             "seed": opened.config.training.seed,
             "method": kept.method,
-            "iou_rule": options.iou_rule,
-            "correlation_rule": options.correlation,
+            **way,
         }
         films.append(table.assign(**how))
         summaries.append(drift_summary(table, totals, options.metrics).assign(**how))
@@ -87,8 +87,10 @@ def drift(
         _ordered(summaries, ["backbone", "seed", "method"]),
     )
     chosen = next(iter(evidence.values())).selection
-    replace_drift_rows(chosen.sink.drift_path(first, last, chosen.split, FILMS), result.films)
-    replace_drift_rows(chosen.sink.drift_path(first, last, chosen.split, SUMMARY), result.summary, reporter)
+    replace_drift_rows(chosen.sink.drift_path(first, last, chosen.split, FILMS), result.films, evidence, way)
+    replace_drift_rows(
+        chosen.sink.drift_path(first, last, chosen.split, SUMMARY), result.summary, evidence, way, reporter
+    )
     return result
 
 

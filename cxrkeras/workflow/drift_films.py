@@ -14,7 +14,7 @@ from cxrkeras.events import SILENT, Reporter
 from cxrkeras.maps import Maps
 from cxrkeras.run import Run
 from cxrkeras.training.routine import STAGES
-from cxrkeras.workflow.evidence import Evidence, ensure
+from cxrkeras.workflow.evidence import Evidence, alike, ensure
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.predictions import ensure_predictions
 from cxrkeras.workflow.selection import Selection
@@ -81,7 +81,7 @@ def retained_maps(
     """
     _check(evidence)
     found: dict[str, Retained] = {}
-    for names, own in _alike(evidence):
+    for names, own in alike(evidence):
         correct = [is_correct(opened, epoch, own.selection, reporter) for epoch in (first, last)]
         kept = own.selection.take(np.flatnonzero(correct[0] & correct[1]))
         maps = [
@@ -134,16 +134,3 @@ def _check(evidence: Mapping[str, Evidence]) -> None:
     splits = sorted({own.selection.split for own in evidence.values()})
     if len(splits) > 1:
         raise UsageError(f"drift is measured on one split at a time. Received {', '.join(splits)}.")
-
-
-def _alike(evidence: Mapping[str, Evidence]) -> list[tuple[list[str], Evidence]]:
-    """Methods with the same films and options together, so that they share a forward."""
-    groups: list[tuple[list[str], Evidence]] = []
-    for name, own in evidence.items():
-        for names, other in groups:
-            if other.selection is own.selection and other.options == own.options:
-                names.append(name)
-                break
-        else:
-            groups.append(([name], own))
-    return groups

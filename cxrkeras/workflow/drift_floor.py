@@ -20,6 +20,9 @@ from cxrkeras.workflow.evidence import Evidence, ensure
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.selection import Selection, run_split
 
+# What a training does to the maps; the seed is compared, the rest only decides what is stored and how fast.
+_RECIPE = ("batch_size", "learning_rate", "augment", "batch_norm", "class_weights", "mixed_precision")
+
 
 def drift_floor(
     opened: OpenRun,
@@ -66,11 +69,10 @@ def drift_floor(
             tables.append(table.assign(method=kept.method, at=at, epoch=epoch))
     joined = pd.concat(tables, ignore_index=True)
     head = ["method", "class", "metric", "at", "epoch"]
-    joined = joined[[*head, *(name for name in joined if name not in head)]].assign(
-        floor_run=other.run.name, iou_rule=options.iou_rule, correlation_rule=options.correlation
-    )
+    way = {"floor_run": other.run.name, "iou_rule": options.iou_rule, "correlation_rule": options.correlation}
+    joined = joined[[*head, *(name for name in joined if name not in head)]].assign(**way)
     chosen = next(iter(evidence.values())).selection
-    replace_drift_rows(chosen.sink.drift_path(first, last, chosen.split, FLOOR), joined, reporter)
+    replace_drift_rows(chosen.sink.drift_path(first, last, chosen.split, FLOOR), joined, evidence, way, reporter)
     return joined
 
 
@@ -80,9 +82,11 @@ def _check_comparable(opened: OpenRun, other: OpenRun, epochs: tuple[int, int]) 
             "classes": run.classes,
             "backbone": run.config.model.backbone,
             "weights": run.config.model.weights,
+            "dropout": run.config.model.dropout,
             "image size": run.classifier.image_size,
             "resize": run.config.data.resize,
             "bits": run.config.data.bits,
+            **{name.replace("_", " "): getattr(run.config.training, name) for name in _RECIPE},
             **{f"stage of epoch {epoch}": _stage(run, epoch) for epoch in epochs},
         }
         for run in (opened, other)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +24,28 @@ _TEXT = (
 )  # fmt: skip
 
 
-def replace_drift_rows(file: Path, fresh: pd.DataFrame, reporter: Reporter = SILENT) -> None:
+def replace_drift_rows(
+    file: Path, fresh: pd.DataFrame, methods: Collection[str], way: Mapping[str, str], reporter: Reporter = SILENT
+) -> None:
     """Store rows of a table of drift; those of other methods are kept where they were measured in the same way.
 
     Args:
         file: the table.
-        fresh: its new rows, all measured in one way.
+        fresh: its new rows; none where no film is correct at both checkpoints.
+        methods: whose rows they are.
+        way: column -> value, how they were measured.
         reporter: told when rows of other methods go because they were measured in another way.
     """
-    same = [name for name in (*RULES, "floor_run") if name in fresh]
     with one_at_a_time(file.parent):
-        if file.exists() and len(fresh):
+        if file.exists():
             old = read_csv(file, text=_TEXT)
-            old = old[~old["method"].isin(set(fresh["method"]))]
-            alike = (old[same] == fresh[same].iloc[0]).all(axis=1)
+            old = old[~old["method"].isin(set(methods))]
+            alike = (old[list(way)] == pd.Series(way)).all(axis=1)
             if not alike.all():
                 gone = ", ".join(dict.fromkeys(old.loc[~alike, "method"]))
                 reporter.notice(f"{file.parent}: the rows of {gone} go, for they were measured in another way.")
             if alike.any():
-                fresh = pd.concat([old[alike], fresh], ignore_index=True)
+                fresh = pd.concat([part for part in (old[alike], fresh) if len(part)], ignore_index=True)
         write_csv(file, fresh)
 
 

@@ -18,6 +18,7 @@ from cxrkeras.stats import (
     exact_auc,
     expected_calibration_error,
     patient_bootstrap,
+    resampled_auc,
     sensitivity_specificity,
 )
 from cxrkeras.tables import write_csv
@@ -61,7 +62,7 @@ def evaluate(
         return patient_bootstrap(statistic, patients, seed=seed)
 
     auc = exact_auc(labels, probabilities)
-    around_auc = interval(lambda rows: exact_auc(labels[rows], probabilities[rows]).value)
+    around_auc = interval(resampled_auc(labels, probabilities))
     around_accuracy = interval(lambda rows: correct[rows].mean())
     row: dict[str, Any] = {
         "run": opened.run.name,

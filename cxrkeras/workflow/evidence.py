@@ -7,29 +7,27 @@ film, the checkpoint and everything else that shapes a map are the same.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from cxrkeras.cams.engine import Explainer
 from cxrkeras.cams.registry import FORWARD, METHODS, method_names, scorecam_forwards
 from cxrkeras.cams.replay import ENGINE as PEER
-from cxrkeras.cams.replay import SCORECAM, PeerExplainer, peer_methods
+from cxrkeras.cams.replay import peer_methods
 from cxrkeras.cams.results import Explanation
 from cxrkeras.data.filmset import FilmSet
-from cxrkeras.data.pipeline import film_batches
 from cxrkeras.events import SILENT, Advance, Reporter
 from cxrkeras.maps import Maps, concatenate
-from cxrkeras.store import key8, one_at_a_time
+from cxrkeras.store import one_at_a_time
 from cxrkeras.tables import load_maps, save_maps
+from cxrkeras.workflow.explainers import explained_batches, explainer_of
 from cxrkeras.workflow.map_options import MapOptions, check_options, layers_of, map_parameters
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.selection import Selection
 
 AFFORDABLE_FORWARDS = 20_000
-BATCH = 16
 _SAVE_SECONDS = 30.0
 
 
@@ -111,7 +109,7 @@ def _forwards(opened: OpenRun, n_films: int, options: MapOptions) -> int:
     if layer in {known.name for known in model.layers}:
         channels = int(model.get_layer(layer).output.shape[-1])
     else:
-        explainer = _explainer(opened, ("scorecam",), options)
+        explainer = explainer_of(opened, ("scorecam",), options)
         explainer.prepare(opened.classifier.input_shape)
         channels = explainer.channels
     return scorecam_forwards(n_films, channels, options.given.get("max_channels"))
@@ -156,30 +154,6 @@ def ensure(
     return {name: _complete(opened, epoch, selection, name, options) for name in methods}
 
 
-def passing_maps(
-    opened: OpenRun, films: FilmSet, targets: np.ndarray, methods: Sequence[str], options: MapOptions
-) -> dict[str, np.ndarray]:
-    """Raw maps ``[n, h, w]`` of every method by the weights that the classifier has now; nothing is read or stored.
-
-    For weights that are no checkpoint. An explainer compiled before is used again.
-
-    Args:
-        opened: the run.
-        films: the films.
-        targets: class per film, int ``[n]``.
-        methods: registry names.
-        options: how the maps are made; its target is not read.
-    """
-    alone = [(name,) for name in methods if not METHODS[name].in_the_forward]
-    together = tuple(name for name in methods if METHODS[name].in_the_forward)
-    maps: dict[str, np.ndarray] = {}
-    for names in [together, *alone] if together else alone:
-        batches = _batches(films, targets, opened.classifier.input_shape[-1])
-        parts = list(_explainer(opened, names, options).explain_batches(batches, n_films=len(films)))
-        maps |= {name: np.concatenate([part[name].values for part in parts]) for name in names}
-    return {name: maps[name] for name in methods}
-
-
 def _missing(opened: OpenRun, epoch: int, selection: Selection, method: str, options: MapOptions) -> np.ndarray:
     """Positions of the films without a stored map that was made with these parameters."""
     parameters = map_parameters(opened, epoch, method, options)
@@ -215,7 +189,7 @@ def _compute(
     reporter: Reporter,
 ) -> None:
     opened.load(epoch)
-    explainer = _explainer(opened, tuple(methods), options)
+    explainer = explainer_of(opened, tuple(methods), options)
     films = selection.films.take(rows)
     targets = _fixed_targets(opened, selection, options)
     targets = None if targets is None else targets[rows]
@@ -229,7 +203,7 @@ def _compute(
     try:
         with reporter.task(label, len(films)) as advance:
             moved = _moving(advance, len(films))
-            batches = _batches(films, targets, opened.classifier.input_shape[-1])
+            batches = explained_batches(films, targets, opened.classifier.input_shape[-1])
             for part in explainer.explain_batches(batches, n_films=len(films), progress=moved):
                 unsaved.append(part)
                 if time.monotonic() - saved_at > _SAVE_SECONDS:
@@ -253,55 +227,6 @@ def _moving(advance: Advance, n_films: int) -> Callable[[int, int], None]:
             shown = now
 
     return moved
-
-
-def _explainer(opened: OpenRun, methods: tuple[str, ...], options: MapOptions) -> Explainer | PeerExplainer:
-    if options.engine == PEER:
-        return _peer(opened, methods, options)
-    given = {key: value for key, value in options.given.items() if any(key in METHODS[m].defaults for m in methods)}
-    layers = {name: layers_of(opened, name, options) for name in methods}
-    single = {found[0] for found in layers.values() if len(found) == 1 and found[0] != "input"}
-    several = {
-        METHODS[name].layers_option or "multiscale_layers": found for name, found in layers.items() if len(found) > 1
-    }
-    settings = {
-        "layer": single.pop() if single else "head_input",
-        **several,
-        "on": options.on,
-        "seed": options.seed,
-        **({} if options.memory_budget is None else {"memory_budget": options.memory_budget}),
-        **given,
-    }
-    return opened.explainer(
-        (methods, key8(settings)),
-        lambda: Explainer(opened.classifier.model, methods, batch_size=BATCH, classes=opened.classes, **settings),
-    )
-
-
-def _peer(opened: OpenRun, methods: tuple[str, ...], options: MapOptions) -> PeerExplainer:
-    (layer,) = layers_of(opened, methods[0], options)
-    channels = options.given.get("max_channels") if SCORECAM in methods else None
-    return opened.explainer(
-        (PEER, methods, layer, channels),
-        lambda: PeerExplainer(
-            opened.classifier.model,
-            opened.classifier.logits,
-            methods,
-            layer=layer,
-            max_channels=channels,
-            classes=opened.classes,
-        ),
-    )
-
-
-def _batches(
-    films: FilmSet, targets: np.ndarray | None, channels: int
-) -> Iterator[tuple[np.ndarray, np.ndarray | None, np.ndarray]]:
-    done = 0
-    for pixels, _, _ in film_batches(films.store, films.indices, films.labels, batch_size=BATCH):
-        part = slice(done, done + len(pixels))
-        yield pixels.numpy()[..., :channels], None if targets is None else targets[part], films.ids[part]
-        done = part.stop
 
 
 def _save(

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from cxrkeras.consistency import c_score
-from cxrkeras.consistency.coincidence import Neighbour, nearest
+from cxrkeras.consistency.coincidence import SAME, nearest
 from cxrkeras.consistency.options import Options
 from cxrkeras.errors import DataError
 from cxrkeras.events import SILENT, Reporter
@@ -69,7 +69,9 @@ def score_selection(
             if reuse:
                 stored = {name: stored_rows(opened, epoch, selection, name, options, resolved) for name in names}
         tables.append(_ordered(pd.concat(stored.values(), ignore_index=True)) if reuse else fresh)
-    return pd.concat(tables, ignore_index=True)
+    table = pd.concat(tables, ignore_index=True)
+    _say_what_coincides(table, reporter)
+    return table
 
 
 def resolved_settings(opened: OpenRun, settings: dict[str, Any]) -> dict[str, Any]:
@@ -135,7 +137,6 @@ def _scored(
     all_maps = ensure(opened, epoch, selection, names, options, reporter)
     probabilities = ensure_predictions(opened, epoch, selection, reporter)
     neighbours = nearest({name: maps.values for name, maps in all_maps.items()})
-    _say_what_coincides(neighbours, reporter)
     frames = []
     for name in names:
         maps, rows = all_maps[name], stored.get(name)
@@ -171,18 +172,30 @@ def _scored(
     return _ordered(pd.concat(frames, ignore_index=True))
 
 
-def _say_what_coincides(neighbours: Mapping[str, Neighbour], reporter: Reporter) -> None:
-    pairs = {tuple(sorted((name, near.method))): near.difference for name, near in neighbours.items() if near.same}
-    for (one, other), difference in pairs.items():
+def _say_what_coincides(table: pd.DataFrame, reporter: Reporter) -> None:
+    near = table[(table["largest_difference"] <= SAME) & table["nearest_method"].isin(set(table["method"]))]
+    pairs: dict[tuple[str, str], dict[int, float]] = {}
+    for row in near.itertuples():
+        pairs.setdefault(tuple(sorted((row.method, row.nearest_method))), {})[row.epoch] = row.largest_difference
+    for (one, other), at in pairs.items():
+        where = f"epoch {', '.join(map(str, at))}"
         reporter.notice(
-            f"{one} and {other} coincide here: largest difference of any cell {difference:.3f}. "
+            f"{one} and {other} coincide at {where}: largest difference of any cell {max(at.values()):.3f}. "
             "Read their scores as one piece of evidence, not two."
         )
 
 
 def films_key(selection: Selection) -> str:
-    """Which films a score stands on: their number and 8 hex of their hashes."""
-    return f"{len(selection)}-{key8(sorted(selection.films.hashes.tolist()))}"
+    """Which films a score stands on: their number and 8 hex of their hashes.
+
+    The labels and patients of films from outside, which a corrected table may change, are part of it.
+    """
+    films = selection.films
+    if selection.inside:
+        return f"{len(films)}-{key8(sorted(films.hashes.tolist()))}"
+    patients = films.ids if selection.patients is None else selection.patients
+    rows = zip(films.hashes.tolist(), films.labels.tolist(), map(str, patients), strict=True)
+    return f"{len(films)}-{key8(sorted(map(list, rows)))}"
 
 
 def _ordered(table: pd.DataFrame) -> pd.DataFrame:

@@ -172,6 +172,15 @@ def test_all_checkpoints_are_compared_and_one_is_recommended(cx, run_copy):
     assert "use it with --epoch all" in err
 
 
+def test_one_checkpoint_is_analysed_and_said_to_be_too_few(cx, run_copy):
+    for epoch in (1, 2, 3):
+        run_copy.checkpoint_path(epoch).unlink()
+    code, out, err = cx("score", "--run", run_copy.path, "--method", "eigencam", "--epoch", "all", "--limit", "4")
+    assert code == 0, err
+    assert "Fewer than 3 checkpoints: nothing could be judged" in out
+    assert run_copy.analysis_path("test", "recommendation").exists()
+
+
 def test_an_unknown_layer_names_the_candidates(cx, run_copy):
     code, _, err = cx("explain", "--run", run_copy.path, "--method", "gradcam", "--layer", "stride8_rleu")
     assert code == 2

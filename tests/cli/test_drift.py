@@ -52,7 +52,7 @@ def test_drift_of_a_run_of_a_study_and_beside_another_seed(cx, run_copy, tmp_pat
     (tmp_path / "study.yaml").write_text(STUDY)
     study = Study.create(tmp_path / "artifacts" / "pair", load_study(tmp_path / "study.yaml"))
     code, _, err = cx("drift", "--study", "pair")
-    assert code == 2
+    assert code == 1
     assert "study pair has no runs yet" in err
     for member in study.members():
         shutil.copytree(run_copy.path, study.run_path(member.name))

@@ -49,6 +49,12 @@ TABLE = {
                             [("", "a", 20, "")]),
     "gold list of two patients": ("gold", {"auc": [0.9] * 3, "patients": {"gold": {"a": [5, 2, 5], "b": 9}, "cam": 20}},
                                   []),
+    "gold list of one patient from the start": (
+        "gold", {"auc": [0.9] * 3, "patients": {"gold": {"a": [1, 1, 1], "b": 9}, "cam": 20}}, []),
+    "gold list of one patient empties": (
+        "gold",
+        {"auc": [0.9] * 3, "coverage": {"a": [0.3, 0.3, 0.09], "b": 0.8},
+         "patients": {"gold": {"a": [1, 1, 1], "b": 9}, "cam": 20}}, [("", "a", 30, "")]),
     "gold list, AUC within": ("gold", {"auc": [0.9, 0.88, 0.9], "coverage": [0.3, 0.05, 0.3]},
                               [("", "a", 20, ""), ("", "b", 20, "")]),
     "gold list, AUC fell too": ("gold", {"auc": [0.9, 0.879, 0.9], "coverage": [0.3, 0.05, 0.3]}, []),
@@ -156,6 +162,11 @@ TABLE = {
     "miss, each fall once": ("miss", {"auc": [0.9, 0.8, 0.8, 0.8, 0.8, 0.9, 0.8]},
                              [("cam", "", 20, "miss"), ("cam", "", 70, "miss")]),
     "miss, it was foreseen": ("miss", {"auc": [0.9, 0.9, 0.9, 0.85, 0.85, 0.85], "scores": {"cam": FALL}}, []),
+    "miss, a warning within a fall comes too late for its beginning": (
+        "miss", {"auc": [0.95, 0.88, 0.88, 0.81, 0.81], "scores": {"cam": [0.6, 0.6, 0.5, 0.6, 0.6]}},
+        [("cam", "", 20, "miss")]),
+    "miss, a fall goes on below the checkpoint that warned": (
+        "miss", {"auc": [0.96, 0.95, 0.905, 0.89], "scores": {"cam": [0.6, 0.5, 0.6, 0.6]}}, []),
     "miss, by the method that did not warn": (
         "miss", {"auc": [0.9, 0.9, 0.9, 0.85, 0.85, 0.85], "scores": {"cam": FALL, "other": [0.6] * 6}},
         [("other", "", 40, "miss")]),

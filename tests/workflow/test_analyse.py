@@ -37,16 +37,17 @@ from cxrkeras.workflow.analysis_tables import (
 from cxrkeras.workflow.evidence import Evidence, ensure
 from cxrkeras.workflow.map_options import MapOptions
 from cxrkeras.workflow.opened import OpenRun
+from cxrkeras.workflow.predictions import ensure_predictions
 from cxrkeras.workflow.selection import select
 
 SETTINGS = {"threshold": 0.5}
 
 
-def confident(run, epoch, split="test"):
+def confident(run, epoch, split="test", share=0.85):
     """Predictions as of a model that has learnt: the tiny one has not, and no film of its would be gold."""
     table = run.predictions(epoch, split)
     rng = np.random.default_rng(epoch)
-    right = np.where(rng.random(len(table)) < 0.85, rng.uniform(0.55, 0.95, len(table)), 0.3)
+    right = np.where(rng.random(len(table)) < share, rng.uniform(0.55, 0.95, len(table)), 0.3)
     lobar, normal = probability_columns(run.classes)
     table[lobar] = np.where(table["label"] == "lobar", right, 1 - right)
     table[normal] = 1 - table[lobar]
@@ -206,32 +207,58 @@ def test_what_is_stored_reads_back_the_same(analysed):
     assert read_analysis(opened.run, "val") is None
 
 
+def test_an_analysis_that_is_stored_by_half_is_not_read(analysed, monkeypatch):
+    opened, _, result = analysed
+    real, written = module.write_csv, []
+
+    def stopped(file, table):
+        if len(written) == 3:
+            raise OSError("no space left")
+        written.append(file)
+        real(file, table)
+
+    assert read_analysis(opened.run, "test") is not None
+    monkeypatch.setattr(module, "write_csv", stopped)
+    with pytest.raises(OSError, match="no space left"):
+        module._store(opened.run, "test", result)
+    assert read_analysis(opened.run, "test") is None
+    monkeypatch.setattr(module, "write_csv", real)
+    module._store(opened.run, "test", result)
+    assert read_analysis(opened.run, "test") is not None
+
+
 def test_a_choice_on_other_films_is_reported_beside_them(analysed, monkeypatch):
     opened, evidence, _ = analysed
     two = {name: evidence[name] for name in ("gradcam", "eigencam")}
-    assert stored_validation(opened, two, [3, 4]) is None, "no maps of the validation films yet"
-    other = recommending(opened, two, "val")
-    assert other["gradcam"].selection.split == "val"
+    assert stored_validation(opened, two, [3, 4], split="train") is None, "no maps of these films yet"
+    other = recommending(opened, two, "train")
+    assert other["gradcam"].selection.split == "train"
     del other["eigencam"]
+    for epoch in (2, 3, 4):
+        ensure_predictions(opened, epoch, other["gradcam"].selection)
+        confident(opened.run, epoch, "train", share=0.95)
     result = analyse(opened, two, SETTINGS, epochs=[2, 3, 4], recommend=other)
     assert result.auc["epoch"].tolist() == [2, 3, 4]
     table = result.recommendation.set_index("method")
-    assert table["chosen_on"].to_dict() == {"gradcam": "val", "eigencam": "test"}
+    assert table["chosen_on"].to_dict() == {"gradcam": "train", "eigencam": "test"}
     assert table["measured_on"].tolist() == ["test", "test"]
     assert table["note"].to_dict() == {
-        "gradcam": "chosen on val, measured on test",
+        "gradcam": "chosen on train, measured on test",
         "eigencam": "chosen and measured on the same films",
     }
-    assert set(opened.run.scores()["split"]) >= {"val", "test"}
+    assert set(opened.run.scores()["split"]) >= {"train", "test"}
     row = table.loc["gradcam"]
-    if row["status"] == "recommended":
-        predictions = opened.run.predictions(int(row["checkpoint"]), "val")
-        labels = (predictions["label"] == opened.classes[1]).to_numpy(int)
-        probabilities = predictions[probability_columns(opened.classes)].to_numpy()
-        assert row["chosen_auc"] == pytest.approx(exact_auc(labels, probabilities).value)
-    found = stored_validation(opened, {"gradcam": two["gradcam"]}, [2, 3, 4])
-    assert found["gradcam"].selection.split == "val"
-    assert stored_validation(opened, two, [2, 3, 4]) is None
+    assert row["status"] == "recommended", row["reason"]
+    predictions = opened.run.predictions(int(row["checkpoint"]), "train")
+    labels = (predictions["label"] == opened.classes[1]).to_numpy(int)
+    probabilities = predictions[probability_columns(opened.classes)].to_numpy()
+    assert row["chosen_auc"] == pytest.approx(exact_auc(labels, probabilities).value)
+    measured = result.auc.set_index("epoch").loc[row["checkpoint"], "auc"]
+    assert row["auc"] == pytest.approx(measured)
+    assert row["auc"] != pytest.approx(row["chosen_auc"])
+    found = stored_validation(opened, {"gradcam": two["gradcam"]}, [2, 3, 4], split="train")
+    assert found["gradcam"].selection.split == "train"
+    assert stored_validation(opened, two, [2, 3, 4], split="train") is None
 
 
 def test_a_long_sweep_is_of_one_checkpoint(analysed, monkeypatch):

@@ -22,8 +22,15 @@ from cxrkeras.workflow.runs import checkpoint_table, clean
 from cxrkeras.workflow.selection import select
 
 
-def test_evaluation_numbers_equal_scikit_learn_s(opened):
-    result = evaluate(opened, 4, select(opened))
+@pytest.fixture(scope="module")
+def evaluation(tiny_run):
+    """The test films of the last checkpoint."""
+    run = OpenRun(tiny_run)
+    return evaluate(run, 4, select(run))
+
+
+def test_evaluation_numbers_equal_scikit_learn_s(opened, evaluation):
+    result = evaluation
     table = opened.run.predictions(4, "test")
     truth = (table["label"] == "normal").to_numpy()
     row = result.summary.iloc[0]
@@ -37,8 +44,8 @@ def test_evaluation_numbers_equal_scikit_learn_s(opened):
     assert row["accuracy"] == pytest.approx((truth == predicted).mean())
 
 
-def test_rates_have_intervals_over_patients(opened):
-    rates = evaluate(opened, 4, select(opened)).per_class
+def test_rates_have_intervals_over_patients(opened, evaluation):
+    rates = evaluation.per_class
     table = opened.run.predictions(4, "test")
     for row in rates.itertuples():
         own = table[table["label"] == row[1]]
@@ -50,8 +57,10 @@ def test_rates_have_intervals_over_patients(opened):
         np.testing.assert_allclose(rates[f"specificity{name}"], rates[f"sensitivity{name}"][::-1])
 
 
-def test_outside_films_give_the_run_s_own_numbers_and_labels_can_be_renamed(opened, phantom_folder, tmp_path):
-    inside = evaluate(opened, 4, select(opened))
+def test_outside_films_give_the_run_s_own_numbers_and_labels_can_be_renamed(
+    opened, evaluation, phantom_folder, tmp_path
+):
+    inside = evaluation
     outside = evaluate(opened, 4, select(opened, data=phantom_folder, split="test"))
     assert outside.summary["auc"].iloc[0] == pytest.approx(inside.summary["auc"].iloc[0])
     frame = pd.read_csv(phantom_folder / "manifest.csv")

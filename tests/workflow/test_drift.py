@@ -14,7 +14,7 @@ from cxrkeras.drift.metrics import DriftOptions, film_drift
 from cxrkeras.errors import CheckpointError, DataError, RunError, UsageError
 from cxrkeras.events import Reporter
 from cxrkeras.run import Run
-from cxrkeras.tables import HISTORY_COLUMNS, prediction_table
+from cxrkeras.tables import HISTORY_COLUMNS, prediction_table, read_csv
 from cxrkeras.workflow.dataset import hashed_frame
 from cxrkeras.workflow.drift import drift, study_drift
 from cxrkeras.workflow.drift_films import checkpoints
@@ -114,6 +114,16 @@ def test_another_method_joins_the_table_and_another_rule_replaces_it(opened):
     assert len(stored) == len(halved.films)
 
 
+def test_a_method_without_films_takes_no_rows_of_others_with_it(opened):
+    drift(opened, evidence(opened, "layercam", "eigencam"))
+    predict(opened, 4, wrong=range(len(select(opened))))
+    assert drift(opened, evidence(opened, "eigencam")).films.empty
+    films = read_csv(opened.run.drift_path(2, 4, "test", "films"))
+    assert set(films["method"]) == {"layercam"}, "its own rows are gone: no film is correct at both any more"
+    summary = read_csv(opened.run.drift_path(2, 4, "test", "summary"))
+    assert set(summary["method"]) == {"layercam", "eigencam"}
+
+
 def test_checkpoints_are_the_end_of_each_stage_unless_named(opened):
     run = opened.run
     assert checkpoints(run) == (2, 4)
@@ -203,6 +213,14 @@ def test_a_floor_needs_another_seed_and_the_same_films_and_settings(opened, twin
     twin.run.write_manifest(manifest.assign(split=manifest["split"].where(~moved, "train")))
     with pytest.raises(DataError, match="do not have the same films"):
         drift_floor(opened, OpenRun(twin.run), given)
+    settings = twin.run.path / "config.yaml"
+    written = settings.read_text()
+    for name, value, other in (("dropout", "0.3", "0.1"), ("augment", "false", "true"), ("batch_size", "16", "8")):
+        assert f"  {name}: {value}\n" in written
+        settings.write_text(written.replace(f"  {name}: {value}\n", f"  {name}: {other}\n"))
+        with pytest.raises(UsageError, match=f"{name.replace('_', ' ')} differs too"):
+            drift_floor(opened, OpenRun(Run(twin.run.path)), given)
+    settings.write_text(written)
     history = twin.run.history()
     twin.run.write_history(history.assign(stage="fine_tuning"))
     with pytest.raises(UsageError, match="stage of epoch 2 differs too"):

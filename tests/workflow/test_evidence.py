@@ -69,6 +69,7 @@ def test_another_checkpoint_target_or_layer_is_another_file(opened):
     assert set(lobar.targets) == {opened.classes.index("lobar")}
     predicted = ensure(opened, 4, selection, ["gradcam"], MapOptions(target="predicted"))["gradcam"]
     np.testing.assert_array_equal(predicted.targets, predicted.probabilities.argmax(axis=1))
+    assert ensure(opened, 4, selection, ["gradcam"], MapOptions(layer="stride4"))["gradcam"].grid == (16, 16)
 
 
 def test_a_role_and_the_layer_it_stands_for_share_one_file(opened):

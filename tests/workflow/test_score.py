@@ -9,11 +9,15 @@ import pandas as pd
 import pytest
 
 from cxrkeras.consistency import c_score
+from cxrkeras.consistency.coincidence import SAME
 from cxrkeras.errors import DataError, ScoreInputError
+from cxrkeras.events import Reporter
+from cxrkeras.run import Run
 from cxrkeras.tables import probability_columns
 from cxrkeras.workflow.evidence import ensure
 from cxrkeras.workflow.map_options import MapOptions
-from cxrkeras.workflow.score import score_selection
+from cxrkeras.workflow.predictions import ensure_predictions
+from cxrkeras.workflow.score import films_key, score_selection
 from cxrkeras.workflow.score_files import score_files
 from cxrkeras.workflow.score_table import every_status, printed_classes, printed_globals
 from cxrkeras.workflow.selection import select
@@ -66,6 +70,46 @@ def test_an_unreachable_threshold_is_nan_with_its_reason_and_never_zero(opened):
     assert table[table["class"] == "macro"]["score"].isna().all()
     assert len(printed_classes(table, 4)) == 2
     assert printed_globals(table, 4)["macro"].isna().all()
+
+
+def test_outside_films_with_corrected_labels_or_patients_are_scored_anew(opened, tmp_path):
+    inside = select(opened, limit=8)
+    outside = replace(inside, sink=Run(tmp_path), inside=False)
+    flipped = replace(outside, films=replace(outside.films, labels=1 - outside.films.labels))
+    pooled = replace(outside, frame=outside.frame.assign(patient="one"))
+    given = "eigencam", MapOptions(), {"threshold": 0.0}
+    first, again, other, one = (
+        score_selection(opened, [4], films, *given, reuse=True).query("level == 'class'").set_index("class")
+        for films in (outside, outside, flipped, pooled)
+    )
+    pd.testing.assert_frame_equal(again, first)
+    probabilities = ensure_predictions(opened, 4, outside)
+    right = (probabilities.argmax(axis=1) == 1) == (outside.films.labels == 1)
+    assert first["n_gold"].sum() == right.sum()
+    assert other["n_gold"].sum() == len(right) - right.sum()
+    assert set(one["n_patients"]) <= {0, 1}
+    assert first["n_patients"].max() > 1
+    assert films_key(inside) == films_key(replace(inside, frame=pooled.frame)), "a run's own films cannot change"
+
+
+def test_methods_that_coincide_are_said_once_for_all_checkpoints(opened):
+    lines: list[str] = []
+    told = Reporter()
+    told.notice = lines.append
+    selection = select(opened, limit=4)
+    options = MapOptions()
+    for reuse in (False, True):
+        table = score_selection(
+            opened, [2, 4], selection, "gradcam++,layercam,eigencam", options, {}, reuse=reuse, reporter=told
+        )
+        near = table[table["largest_difference"] <= SAME]
+        assert set(near["method"]) == {"gradcam++", "layercam"}
+        (line,) = [line for line in lines if "coincide" in line]
+        assert line.startswith("gradcam++ and layercam coincide at epoch 2, 4: ")
+        assert f"any cell {near['largest_difference'].max():.3f}." in line
+        lines.clear()
+    score_selection(opened, [2, 4], selection, "layercam", options, {}, reuse=True, reporter=told)
+    assert not [line for line in lines if "coincide" in line], "nothing to read beside it"
 
 
 def test_every_checkpoint_is_scored_into_its_own_file(opened):

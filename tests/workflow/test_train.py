@@ -124,8 +124,11 @@ def test_a_finished_a_running_and_a_foreign_directory_are_refused(
         train(data=phantom_folder, run=run_copy.path, resume=True, **{**tiny_settings, "seed": 5})
 
 
-# on cached features up to the change of stages; and inside the second stage, past its last checkpoint
-STAGES_OF_RESUMED = {"plain": {"epochs": (2, 1)}, "augmented": {"epochs": (1, 3), "augment": True}}
+# on cached features up to the change of stages; and inside the second stage, an epoch past its last checkpoint
+STOPPED = {
+    "plain": {"epochs": (2, 1), "checkpoint_every": 1},
+    "augmented": {"epochs": (1, 3), "checkpoint_every": 2, "augment": True},
+}
 
 
 @pytest.fixture(scope="module")
@@ -135,18 +138,21 @@ def uninterrupted(tmp_path_factory, phantom_folder, tiny_settings):
 
     def run_of(kind):
         if kind not in found:
-            options = {**tiny_settings, "deterministic": True, "checkpoint_every": 2, **STAGES_OF_RESUMED[kind]}
+            options = {**tiny_settings, "deterministic": True, **STOPPED[kind]}
             found[kind] = train(data=phantom_folder, run=tmp_path_factory.mktemp("runs") / kind, **options), options
         return found[kind]
 
     return run_of
 
 
-@pytest.mark.parametrize(("kind", "stop", "stored"), [("plain", 1, []), ("plain", 2, []), ("augmented", 4, [1, 2])])
+@pytest.mark.parametrize(
+    ("kind", "stop", "stored"),
+    [("plain", 1, []), ("plain", 2, [1]), ("plain", 3, [1, 2]), ("augmented", 4, [1, 2])],
+)
 def test_a_run_stopped_and_resumed_has_the_weights_of_an_uninterrupted_one(
     uninterrupted, tmp_path, phantom_folder, kind, stop, stored
 ):
-    """Wherever it stopped: before any state, between the epochs of the head's stage, and inside the second stage."""
+    """Wherever it stopped: before any state, inside the head's stage, between the stages, and inside the second."""
     whole, options = uninterrupted(kind)
     with pytest.raises(KeyboardInterrupt):
         train(data=phantom_folder, run=tmp_path / "cut", reporter=StopAt(stop), **options)
