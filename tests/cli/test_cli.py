@@ -9,23 +9,9 @@ import sys
 
 import pandas as pd
 import pytest
-from cxrkeras_cli.main import COMMANDS, main
+from cxrkeras_cli.main import COMMANDS
 
 HEAVY = ["tensorflow", "keras", "tf_keras_vis", "pandas", "sklearn", "matplotlib", "scipy"]
-
-
-@pytest.fixture
-def cx(capsys, monkeypatch, tmp_path):
-    """Run a command in an empty directory: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(a) for a in arguments])
-        shown = capsys.readouterr()
-        return int(ended.value.code or 0), shown.out, shown.err
-
-    return run
 
 
 HELP = [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS), ["data", "check", "--help"],

@@ -7,23 +7,8 @@ import json
 
 import pandas as pd
 import pytest
-from cxrkeras_cli.main import main
 
 pytestmark = pytest.mark.filterwarnings("ignore:The structure of .inputs. does:UserWarning")
-
-
-@pytest.fixture
-def cx(capsys, monkeypatch, tmp_path):
-    """Run a command in an empty directory: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(a) for a in arguments])
-        shown = capsys.readouterr()
-        return int(ended.value.code or 0), shown.out, shown.err
-
-    return run
 
 
 def test_compare_prints_one_table_and_what_changes(cx, run_copy):

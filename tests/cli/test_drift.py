@@ -9,7 +9,6 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from cxrkeras_cli.main import main
 
 from cxrkeras.study import Study, load_study
 
@@ -21,20 +20,6 @@ study:
   seeds: [0]
   methods: [layercam, gradcam++]
 """
-
-
-@pytest.fixture
-def cx(capsys, monkeypatch, tmp_path):
-    """Run a command in an empty directory: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(a) for a in arguments])
-        shown = capsys.readouterr()
-        return int(ended.value.code or 0), shown.out, shown.err
-
-    return run
 
 
 def test_drift_of_a_run_of_a_study_and_beside_another_seed(cx, run_copy, tmp_path):

@@ -5,25 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from cxrkeras_cli.main import main
 
 from cxrkeras.report.contents import Contents, RunTables
 from cxrkeras.report.page import assemble, write_report
 from cxrkeras.run import Run
-
-
-@pytest.fixture
-def cx(capsys, monkeypatch, tmp_path):
-    """Run a command in an empty directory: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(a) for a in arguments])
-        shown = capsys.readouterr()
-        return int(ended.value.code or 0), shown.out, shown.err
-
-    return run
 
 
 @pytest.fixture

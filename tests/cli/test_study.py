@@ -8,24 +8,9 @@ import shutil
 
 import pandas as pd
 import pytest
-from cxrkeras_cli.main import main
 
 from cxrkeras.config import dump_yaml
 from cxrkeras.workflow.study_config import resolved_members, resolved_study
-
-
-@pytest.fixture
-def cx(capsys, monkeypatch, tmp_path):
-    """Run a command in an empty directory: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(a) for a in arguments])
-        shown = capsys.readouterr()
-        return int(ended.value.code or 0), shown.out, shown.err
-
-    return run
 
 
 @pytest.fixture

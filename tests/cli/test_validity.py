@@ -6,22 +6,6 @@ import io
 import json
 
 import pandas as pd
-import pytest
-from cxrkeras_cli.main import main
-
-
-@pytest.fixture
-def cx(capsys, monkeypatch, tmp_path):
-    """Run a command in an empty directory: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(a) for a in arguments])
-        shown = capsys.readouterr()
-        return int(ended.value.code or 0), shown.out, shown.err
-
-    return run
 
 
 def test_validity_prints_its_tables_and_what_they_do_not_say(cx, run_copy):
