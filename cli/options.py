@@ -188,9 +188,26 @@ def selection_options(function: Callable) -> Callable:
 
 def open_run(name: str | None, reporter: Any) -> Any:
     """The run to work on; says which one when none was named."""
+    from cxrkeras.errors import RunError
     from cxrkeras.run import Run
 
-    run = Run.open(name)
+    try:
+        run = Run.open(name)
+    except RunError as error:
+        if members := _members(name):
+            raise RunError(f"{name} is a study. Name one of its runs, e.g. --run {members[0].path}.") from error
+        raise
     if name is None:
         reporter.notice(f"run: {run.path} (the newest; choose with --run)")
     return run
+
+
+def _members(name: str | None) -> list[Any]:
+    """The runs of a study of this name; none where it is no study."""
+    from cxrkeras.errors import CxrKerasError
+    from cxrkeras.study import Study
+
+    try:
+        return [] if name is None else Study.open(name).runs()
+    except CxrKerasError:
+        return []

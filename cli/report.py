@@ -47,8 +47,9 @@ def report(ctx: click.Context, run: str | None, study: str | None, split: str | 
         if study is not None
         else report_run(subject, split or "test", reporter=show)
     )
-    figures = len(list(figure_path(subject.report_folder, "x", "svg").parent.glob("*.svg")))
-    tables = len(list(table_path(subject.report_folder, "x").parent.glob("*.csv")))
+    beside = subject.report_folder if study is not None else subject.report_folder(split or "test")
+    figures = len(list(figure_path(beside, "x", "svg").parent.glob("*.svg")))
+    tables = len(list(table_path(beside, "x").parent.glob("*.csv")))
     megabytes = page.stat().st_size / 1e6
     row = {"report": str(page), "megabytes": round(megabytes, 3), "figures": figures, "tables": tables}
-    print_table(pd.DataFrame([{**row, "beside": str(subject.report_folder)}]), form)
+    print_table(pd.DataFrame([{**row, "beside": str(beside)}]), form)

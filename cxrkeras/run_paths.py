@@ -87,12 +87,10 @@ class RunPaths:
         """A table of a validity check: `randomisation` or `perturbation`."""
         return self.path / "validity" / f"epoch_{epoch:03d}" / split / f"{table}.csv"
 
-    @property
-    def report_path(self) -> Path:
-        """The report, one file."""
-        return self.path / "report.html"
+    def report_path(self, split: str = "test") -> Path:
+        """The report on a split, one file; the one on the evaluation split `test` is `report.html`."""
+        return self.path / f"{self.report_folder(split).name}.html"
 
-    @property
-    def report_folder(self) -> Path:
+    def report_folder(self, split: str = "test") -> Path:
         """The report's figures and tables as files of their own."""
-        return self.path / "report"
+        return self.path / ("report" if split == "test" else f"report-{split}")

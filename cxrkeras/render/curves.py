@@ -79,7 +79,7 @@ def _foot_note(ax: Axes, macro: pd.DataFrame) -> None:
     undefined = macro["score"].isna()
     words = ["95 % intervals"] if (macro["ci_low"].notna() & ~undefined).any() else []
     for mark, rows in (("hollow", ~undefined & (macro["status"] != "ok")), ("× undefined", undefined)):
-        reasons = sorted({str(s) for s in macro.loc[rows, "status"]} - {"ok", "nan", ""})
+        reasons = sorted({str(s).replace("_", " ") for s in macro.loc[rows, "status"]} - {"ok", "nan", ""})
         if rows.any():
             words.append(f"{mark}: {', '.join(reasons)}" if reasons else mark)
     note = ax.text(

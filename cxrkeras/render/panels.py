@@ -21,6 +21,7 @@ WIDTH, HEIGHT = 4.0, 2.68
 MOST_TICKS = 8
 _SHORT_STAGES = {"transfer_learning": "transfer", "fine_tuning": "fine tuning"}
 _BOX = (0.52, 0.5, 2.36, 1.6)
+_NAMES = 1.9
 MAX_SERIES = len(style.OKABE_ITO)
 
 
@@ -87,7 +88,7 @@ def interval_panel(
     with style.drawing():
         figure = style.new_figure(WIDTH, max(1.5, 1.15 + 0.24 * len(rows)))
         height = figure.get_figheight() - 1.0
-        ax = style.panel(figure, 1.6, 0.45, WIDTH - 1.75, height)
+        ax = style.panel(figure, _NAMES, 0.45, WIDTH - _NAMES - 0.15, height)
         if reference is not None and np.isfinite(reference):
             ax.axvline(reference, color=style.QUIET, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
             name = ax.text(
@@ -112,7 +113,7 @@ def interval_panel(
                 -0.03, line, style.printable(name), transform=ax.get_yaxis_transform(), ha="right", va="center",
                 fontsize=style.SMALL_SIZE,
             )  # fmt: skip
-            style.shortened(words, 1.45)
+            style.shortened(words, _NAMES - 0.15)
         ax.set_ylim(len(rows) - 0.4, -0.6)
         ax.tick_params(axis="y", length=0)
         ax.xaxis.set_major_locator(MaxNLocator(nbins=5))

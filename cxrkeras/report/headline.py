@@ -61,6 +61,7 @@ def _rows(run: RunTables) -> list[dict[str, Any]]:
                 "status": macro.get("status", ""),
                 **_worst_class(run, method, epoch),
                 "native_grid": _grid(run, method),
+                "n_films": _films(run, method, epoch),
                 "randomisation": _verdict(run, method),
                 "reason": _reason(found),
             }
@@ -81,25 +82,31 @@ def _worst_class(run: RunTables, method: str, epoch: int | None) -> dict[str, fl
     }
 
 
+def _films(run: RunTables, method: str, epoch: int | None) -> int:
+    """Films a method was scored on at a checkpoint."""
+    classes = run.class_scores
+    return int(classes[(classes["method"] == method) & (classes["epoch"] == epoch)]["n_images"].sum())
+
+
 def _headline_table(frame: pd.DataFrame, contents: Contents) -> Table:
     seeded, several = frame["seed"].nunique() > 1, len(contents.runs) > 1
     columns = [
         *(["backbone"] if several else []), *(["seed"] if seeded else []), "method", "checkpoint", "AUC",
         "macro C-Score", "lowest class excess", "lowest coverage", "grid", "randomisation", "why",
     ]  # fmt: skip
-    rows = []
+    rows, most = [], int(frame["n_films"].max())
     for row in frame.to_dict("records"):
         values = [
             *([Cell(row["backbone"], "name")] if several else []),
             *([Cell(str(row["seed"]), "number")] if seeded else []),
-            Cell(row["method"], "name"),
+            Cell(row["method"], "name", f"{row['n_films']} of {most} films" if row["n_films"] < most else ""),
             *_measured(row),
             Cell(row["native_grid"].replace("x", " × "), "number"),
             Cell(row["randomisation"], {"unchanged": "alert", "changes": "good"}.get(row["randomisation"], "")),
             _why(row),
         ]
         rows.append(tuple(values))
-    caption = f"Every method at its checkpoint, split “{contents.split}”; 95 % intervals in brackets"
+    caption = f"Every method at its checkpoint, split “{contents.split}”; in brackets 95 % intervals, ± standard error"
     return Table("headline", caption, tuple(columns), tuple(rows), frame, open=True)
 
 

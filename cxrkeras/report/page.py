@@ -72,7 +72,8 @@ class Report:
         contents = self.contents
         template = _environment().get_template("page.html")
         viewer = contents.viewer
-        focus = {run.name: run.focus for run in contents.runs}
+        by_name = {run.name: run.focus for run in contents.runs}
+        focus = [by_name.get(run.name) for run in viewer.runs] if viewer else []
         return template.render(
             contents=contents,
             before=self.before,
@@ -81,8 +82,8 @@ class Report:
             style=Markup(_packaged("page.css")),
             script=Markup(_packaged("viewer.js")),
             viewer=viewer,
-            viewer_data=script_json(viewer_payload(viewer)) if viewer else "",
-            stills=stills(viewer, [focus.get(run.name) for run in viewer.runs]) if viewer else [],
+            viewer_data=script_json(viewer_payload(viewer, focus)) if viewer else "",
+            stills=stills(viewer, focus) if viewer else [],
             label=contents.label,
         )
 
@@ -102,7 +103,7 @@ def write_report(report: Report, page: Path, folder: Path, reporter: Reporter = 
     Args:
         report: see `assemble`.
         page: the HTML file.
-        folder: takes figures (PNG, SVG) and tables (CSV).
+        folder: takes figures (PNG, SVG) and tables (CSV); those of an earlier report are replaced.
         reporter: told when films were left out to stay below the limit.
 
     Returns:
@@ -119,7 +120,19 @@ def write_report(report: Report, page: Path, folder: Path, reporter: Reporter = 
     for table in report.tables:
         write_csv(table_path(folder, safe_name(table.name)), table.frame)
     write_text(page, report.html)
+    _remove_leftovers(report, folder)
     return page
+
+
+def _remove_leftovers(report: Report, folder: Path) -> None:
+    """Take away figures and tables of an earlier report that would contradict this one."""
+    written = {figure_path(folder, panel.name, kind) for panel in report.panels for kind in ("png", "svg")}
+    written |= {table_path(folder, safe_name(table.name)) for table in report.tables}
+    places = {figure_path(folder, "x", kind) for kind in ("png", "svg")} | {table_path(folder, "x")}
+    for place in places:
+        for file in place.parent.glob(f"*{place.suffix}"):
+            if file not in written:
+                file.unlink()
 
 
 def _within_limit(report: Report, reporter: Reporter) -> Report:

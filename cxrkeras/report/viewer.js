@@ -5,7 +5,7 @@
   const data = JSON.parse(at("viewer-data").textContent);
   const bytes = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
   const colours = bytes(data.colours);
-  const state = { run: 0, film: 0, method: 0, target: 0, epoch: 0, alpha: data.alpha };
+  const state = { run: 0, film: 0, method: 0, target: 0, epoch: data.runs[0].start, alpha: data.alpha };
   const films = new Map();
   const cells = new Map();
   let playing = null;
@@ -200,7 +200,7 @@
       button.type = "button";
       const map = paint(canvas, film, epoch);
       title.textContent = `epoch ${number}`;
-      const words = map.reason ? "no map" : `p ${probability(epoch, state.target)}`;
+      const words = map.reason ? (map.status || "no map") : `p ${probability(epoch, state.target)}`;
       button.append(canvas, title, document.createElement("br"), words);
       if (run.gold[epoch][state.film]) button.append(" · gold");
       button.addEventListener("click", () => step(epoch));
@@ -232,8 +232,9 @@
 
   function choose(field, id, after) {
     at(id).addEventListener("change", (event) => {
+      const before = { ...state };
       state[field] = Number(event.target.value);
-      if (after) after();
+      if (after) after(before);
       draw(true);
     });
   }
@@ -243,7 +244,12 @@
   fill(at("pick-method"), data.methods, 0);
   state.target = data.films[0].label;
   fill(at("pick-class"), data.classes, state.target);
-  choose("run", "pick-run", () => { state.epoch = Math.min(state.epoch, data.runs[state.run].epochs.length - 1); });
+  choose("run", "pick-run", (before) => {
+    // the same checkpoint of the other run, or the one it is reported at
+    const run = data.runs[state.run];
+    const same = run.epochs.indexOf(data.runs[before.run].epochs[before.epoch]);
+    state.epoch = same < 0 ? run.start : same;
+  });
   choose("film", "pick-film", () => {
     state.target = data.films[state.film].label;
     at("pick-class").value = state.target;

@@ -35,15 +35,16 @@ class Still:
 StillFilm = tuple[str, str, list[Still]]
 
 
-def viewer_payload(viewer: Viewer) -> dict[str, Any]:
+def viewer_payload(viewer: Viewer, focus: Sequence[int | None]) -> dict[str, Any]:
     """Everything the viewer needs, as plain JSON values.
 
     Args:
         viewer: films and what the runs say about them.
+        focus: checkpoint to begin at of every run of the viewer; None or one it lacks: its last.
 
     Returns:
-        `films` (picture, id, label), `runs` (checkpoints, probabilities, gold lists, maps by method and class), the
-        colour table and the strength of the overlay.
+        `films` (picture, id, label), `runs` (checkpoints and the place of the one to begin at, probabilities, gold
+        lists, maps by method and class), the colour table and the strength of the overlay.
     """
     return {
         "classes": list(viewer.classes),
@@ -59,11 +60,11 @@ def viewer_payload(viewer: Viewer) -> dict[str, Any]:
             }
             for film in viewer.films
         ],
-        "runs": [_run_payload(viewer, run) for run in viewer.runs],
+        "runs": [_run_payload(viewer, run, wanted) for run, wanted in zip(viewer.runs, focus, strict=True)],
     }
 
 
-def _run_payload(viewer: Viewer, run: ViewerRun) -> dict[str, Any]:
+def _run_payload(viewer: Viewer, run: ViewerRun, focus: int | None) -> dict[str, Any]:
     labels = np.array([viewer.classes.index(film.label) for film in viewer.films])
     maps: dict[str, dict[str, Any]] = {}
     for part in run.maps:
@@ -75,6 +76,7 @@ def _run_payload(viewer: Viewer, run: ViewerRun) -> dict[str, Any]:
         "backbone": run.backbone,
         "seed": run.seed,
         "epochs": list(run.epochs),
+        "start": run.epochs.index(_shown_epoch(run, focus)),
         "stages": [stage.replace("_", " ") for stage in run.stages],
         "probabilities": [
             [[None if not np.isfinite(p) else round(float(p), 4) for p in film] for film in epoch]
@@ -130,7 +132,7 @@ def stills(viewer: Viewer, focus: Sequence[int | None]) -> list[tuple[str, int, 
     chosen = _spread(viewer)
     pages = []
     for run, wanted in zip(viewer.runs, focus, strict=True):
-        epoch = wanted if wanted in run.epochs else run.epochs[-1]
+        epoch = _shown_epoch(run, wanted)
         found = {(m.method, m.target): m for m in run.maps if m.epoch == epoch}
         shown = []
         for film in chosen:
@@ -150,6 +152,10 @@ def stills(viewer: Viewer, focus: Sequence[int | None]) -> list[tuple[str, int, 
                 shown.append((viewer.films[film].image, caption(label, probability).replace("\n", ", "), pictures))
         pages.append((run.backbone, epoch, shown))
     return pages
+
+
+def _shown_epoch(run: ViewerRun, wanted: int | None) -> int:
+    return wanted if wanted in run.epochs else run.epochs[-1]
 
 
 def _spread(viewer: Viewer) -> list[int]:

@@ -90,6 +90,8 @@ class Study:
             RunError: there is no such study.
         """
         study = cls(study_path(name_or_path))
+        if (study.path / "run.json").is_file():
+            raise RunError(f"{study.path} is a run, not a study. Name it with --run.")
         if not study._yaml.is_file():
             known = sorted(file.parent.name for file in ARTIFACTS.glob("*/study.yaml"))
             listed = f" Studies under {ARTIFACTS}/: {', '.join(known)}." if known else ""

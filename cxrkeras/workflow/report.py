@@ -70,7 +70,7 @@ def report_run(run: Run, split: str = "test", *, reporter: Reporter = SILENT) ->
         viewer_absent=absent,
         facts=_facts([run], split, [tables.backbone]),
     )
-    return write_report(assemble(contents), run.report_path, run.report_folder, reporter)
+    return write_report(assemble(contents), run.report_path(split), run.report_folder(split), reporter)
 
 
 def report_study(study: Study, *, reporter: Reporter = SILENT) -> Path:

@@ -18,8 +18,9 @@ from cxrkeras.store import exclusive
 from cxrkeras.study import Cell, Member, Outcome, Study, StudyConfig, work_through
 from cxrkeras.study.cells import reason
 from cxrkeras.study.directory import study_path
+from cxrkeras.workflow.dataset import configured_manifest
 from cxrkeras.workflow.report import report_study
-from cxrkeras.workflow.study_config import resolved_members
+from cxrkeras.workflow.study_config import check_split, resolved_members
 from cxrkeras.workflow.study_run import run_work
 from cxrkeras.workflow.study_tables import cell_table, store_tables
 
@@ -68,6 +69,8 @@ def run_study(
 
     Raises:
         RunError: the directory is in use or foreign, or holds a run with another configuration.
+        ConfigError: no film is in the split that is evaluated.
+        DataError: the films cannot be used.
     """
     if jobs < 1:
         raise UsageError(f"jobs counts processes: expected at least 1. Received {jobs}.")
@@ -75,6 +78,8 @@ def run_study(
     wanted = resolved_members(config)
     with exclusive(target):
         check_runs(Study(target), wanted)
+        if not any((Study(target).run_path(member.name) / "run.json").is_file() for member in wanted):
+            check_split(config, configured_manifest(wanted[0].config.data, reporter).frame["split"])
         study = Study.create(target, config)
         names = [member.name for member in wanted]
         work = _in_turn if jobs == 1 or len(names) == 1 else _in_processes

@@ -51,6 +51,16 @@ def resolved_members(config: StudyConfig) -> list[Member]:
     return [replace(member, config=resolved_config(member.config, None, {})) for member in members(config)]
 
 
+def check_split(config: StudyConfig, splits: Iterable[str]) -> None:
+    """Make sure that the films have the split a study is evaluated on, before hours are spent on training.
+
+    Raises:
+        ConfigError: no film is in it.
+    """
+    if config.study.split not in (known := sorted(set(splits))):
+        raise unknown("split of the study", config.study.split, known, ConfigError)
+
+
 def methods_for(config: StudyConfig, label: str) -> dict[str, StudyMethod]:
     """The methods of one backbone, in the study's order."""
     return {
@@ -111,6 +121,12 @@ def _check_methods(section: StudySection, epochs: list[int]) -> None:
     for which in (section.drift.from_epoch, section.drift.to_epoch):
         if section.drift.enabled and which is not None and which not in epochs:
             raise ConfigError(f"drift: epoch {which} leaves no checkpoint. Expected one of {_listed(epochs)}.")
+    ends = section.drift.from_epoch, section.drift.to_epoch
+    if section.drift.enabled and None not in ends and ends[0] >= ends[1]:
+        raise ConfigError(
+            f"drift leads from an earlier checkpoint to a later one. Received from {ends[0]} to {ends[1]}. "
+            f"Expected two of {_listed(epochs)}."
+        )
 
 
 def _listed(values: Iterable[int]) -> str:

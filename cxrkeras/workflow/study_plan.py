@@ -22,7 +22,7 @@ from cxrkeras.workflow.evidence import missing_forwards
 from cxrkeras.workflow.opened import configured_classifier, precision_policy
 from cxrkeras.workflow.plan import seconds_per_film, training_cost
 from cxrkeras.workflow.study import check_runs
-from cxrkeras.workflow.study_config import resolved_members
+from cxrkeras.workflow.study_config import check_split, resolved_members
 from cxrkeras.workflow.study_later import LaterWork
 from cxrkeras.workflow.study_run import is_trained
 from cxrkeras.workflow.study_scores import ScoreWork, scored_of
@@ -48,12 +48,14 @@ def study_plan(config: StudyConfig, path: str | Path, reporter: Reporter = SILEN
     Raises:
         RunError: the directory holds a run with another configuration.
         DataError: the films cannot be used.
+        ConfigError: no film is in the split that is evaluated.
     """
     study, wanted = Study(study_path(path)), resolved_members(config)
     check_runs(study, wanted)
     manifest = configured_manifest(wanted[0].config.data, reporter)
     for text in manifest.notices:
         reporter.notice(text)
+    check_split(config, manifest.frame["split"])
     counts = manifest.frame.groupby("split")["label"].value_counts()
     speeds: dict[str, tuple[Classifier, float]] = {}
     rows: list[dict[str, Any]] = []

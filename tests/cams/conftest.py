@@ -10,6 +10,8 @@ import keras
 import numpy as np
 import pytest
 
+from cxrkeras.cams import Explainer
+
 SIDE = 32
 CLASSES = 3
 LEVELS = ("fine", "middle", "top")
@@ -168,6 +170,24 @@ def features(flat, films):
 def head_weights(flat):
     """Kernel [K, C] and bias [C] of the head, float64."""
     return tuple(np.asarray(array, np.float64) for array in flat.get_layer("scores").get_weights())
+
+
+@pytest.fixture(scope="session")
+def large_net():
+    """Keras Applications with a linear head of two classes and random weights, each built and prepared once."""
+    built = {}
+
+    def build(name, size):
+        if name not in built:
+            keras.utils.set_random_seed(4)
+            architecture = getattr(keras.applications, name)
+            model = architecture(weights=None, input_shape=(size, size, 3), classes=2, classifier_activation=None)
+            explainer = Explainer(model, "gradcam,ms-gradcam++", batch_size=1)
+            explainer.prepare((size, size, 3))
+            built[name] = model, explainer
+        return built[name]
+
+    return build
 
 
 @pytest.fixture(scope="session")

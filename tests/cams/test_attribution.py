@@ -10,9 +10,8 @@ from cxrkeras.cams.integrated import completeness_gap
 from cxrkeras.errors import MethodError, UnconnectedLayerError
 
 
-def tape_gradients(model, films, targets):
-    """dz/dx of the logits of a softmax model, by an eager tape over a copy with a linear head."""
-    logits = linear(model)
+def tape_gradients(logits, films, targets):
+    """dz/dx of a model that answers with logits, by an eager tape."""
     points = tf.constant(films)
     with tf.GradientTape() as tape:
         tape.watch(points)
@@ -20,15 +19,18 @@ def tape_gradients(model, films, targets):
     return tape.gradient(chosen, points).numpy().astype(np.float64), chosen.numpy().astype(np.float64)
 
 
-def linear(model):
+@pytest.fixture(scope="module")
+def linear(flat):
+    """A copy of the softmax model with a linear head."""
+
     def recast(layer):
         config = layer.get_config()
         if config["name"] == "scores":
             config["activation"] = "linear"
         return layer.__class__.from_config(config)
 
-    copy = keras.models.clone_model(model, clone_function=recast)
-    copy.set_weights(model.get_weights())
+    copy = keras.models.clone_model(flat, clone_function=recast)
+    copy.set_weights(flat.get_weights())
     return copy
 
 
@@ -37,24 +39,24 @@ def explanation(flat, films, targets):
     return explain_all(flat, films, targets, methods="saliency,ig,gradcam", batch_size=2)
 
 
-def test_saliency_is_the_largest_absolute_gradient_of_the_channels(explanation, flat, films, targets):
-    gradients, _ = tape_gradients(flat, films, targets)
+def test_saliency_is_the_largest_absolute_gradient_of_the_channels(explanation, linear, films, targets):
+    gradients, _ = tape_gradients(linear, films, targets)
     expected = np.abs(gradients).max(-1)
     np.testing.assert_allclose(explanation["saliency"].values, expected, rtol=1e-4, atol=1e-5 * expected.max())
     assert explanation["saliency"].layer == "input"
 
 
-def test_integrated_gradients_are_those_of_a_plain_loop(explanation, flat, films, targets):
+def test_integrated_gradients_are_those_of_a_plain_loop(explanation, linear, films, targets):
     baseline, steps = 127.5, 50  # the trunk's preprocessing x/127.5 − 1 is 0 there
     total = np.zeros(films.shape)
     for step in range(steps):
         place = (step + 0.5) / steps
-        total += tape_gradients(flat, (baseline + place * (films - baseline)).astype(np.float32), targets)[0]
+        total += tape_gradients(linear, (baseline + place * (films - baseline)).astype(np.float32), targets)[0]
     attributions = ((films - baseline) * total / steps).sum(-1)
     expected = np.abs(attributions)
     np.testing.assert_allclose(explanation["ig"].values, expected, rtol=1e-3, atol=1e-4 * expected.max())
     far, near = films, np.full_like(films, baseline)
-    ends = [tape_gradients(flat, points, targets)[1] for points in (far, near)]
+    ends = [tape_gradients(linear, points, targets)[1] for points in (far, near)]
     difference = ends[0] - ends[1]
     gap = np.abs(attributions.sum((1, 2)) - difference) / np.abs(difference)
     np.testing.assert_allclose(explanation["ig"].extras["completeness_gap"], gap, atol=2e-4)
@@ -111,10 +113,10 @@ def test_packs_do_not_change_the_maps_and_are_traced_once(flat, films, targets, 
     assert explainer._in_use.path.traces == 1
 
 
-def test_what_is_explained_can_be_the_probability(flat, films, targets):
-    maps = {on: explain_all(flat, films, targets, methods="ig", on=on)["ig"] for on in ("logit", "probability")}
-    assert maps["probability"].parameters["on"] == "probability"
-    both = np.array([m.values / m.values.max((1, 2), keepdims=True) for m in maps.values()])
+def test_what_is_explained_can_be_the_probability(explanation, flat, films, targets):
+    probable = explain_all(flat, films, targets, methods="ig", on="probability")["ig"]
+    assert probable.parameters["on"] == "probability"
+    both = np.array([m.values / m.values.max((1, 2), keepdims=True) for m in (explanation["ig"], probable)])
     assert np.abs(both[0] - both[1]).max() > 0.01
 
 

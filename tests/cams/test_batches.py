@@ -48,8 +48,14 @@ def test_ids_have_to_fit():
         film_batch(np.zeros((3, 2, 2, 1)), [0, 0, 0], ["a"])
 
 
+@pytest.fixture(scope="module")
+def of_an_array(flat, films, targets):
+    """Films of whole grey values, explained in one batch."""
+    return explain_all(flat, np.round(films), targets, methods="gradcam,eigencam")
+
+
 @pytest.mark.parametrize("form", ["array", "batches", "callable", "uint8"])
-def test_every_form_of_films_gives_the_same(flat, films, targets, form):
+def test_every_form_of_films_gives_the_same(flat, films, targets, of_an_array, form):
     films = np.round(films)
     forms = {
         "array": films,
@@ -57,7 +63,7 @@ def test_every_form_of_films_gives_the_same(flat, films, targets, form):
         "callable": lambda: (films[i : i + 2] for i in range(0, 5, 2)),
         "uint8": films.astype(np.uint8),
     }
-    expected = explain_all(flat, films, targets, methods="gradcam,eigencam")
+    expected = of_an_array
     actual = explain_all(flat, forms[form], targets, methods="gradcam,eigencam", batch_size=2)
     for method in ("gradcam", "eigencam"):
         np.testing.assert_allclose(actual[method].values, expected[method].values, rtol=1e-5, atol=1e-6)

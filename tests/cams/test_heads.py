@@ -14,9 +14,20 @@ def maps(model, films, targets, **settings):
     return explain_all(model, films, targets, methods="gradcam", **settings)["gradcam"].values
 
 
+def output_of(model, films):
+    """What the model answers, float32."""
+    return model.predict_on_batch(films)
+
+
+@pytest.fixture(scope="module")
+def linear_maps(with_head, films, targets):
+    """Grad-CAM of a head without an activation."""
+    return maps(with_head(3, None), films, targets)
+
+
 def test_a_sigmoid_unit_has_two_classes(with_head, films, features):
     model = with_head(1, "sigmoid", spread=4.0)
-    answers = model.predict(films, verbose=0)[:, 0]
+    answers = output_of(model, films)[:, 0]
     both = [explain_all(model, films, np.full(5, c), methods="gradcam,scorecam") for c in (0, 1)]
     np.testing.assert_allclose(both[0].probabilities, np.stack([1 - answers, answers], 1), atol=1e-6)
     np.testing.assert_allclose(both[0].logits[:, 1], np.log(answers / (1 - answers)), atol=1e-3)
@@ -31,36 +42,49 @@ def test_a_sigmoid_unit_has_two_classes(with_head, films, features):
 
 
 @pytest.mark.parametrize(("activation", "expected"), [("sigmoid", "own"), ("linear", "softmax"), (None, "softmax")])
-def test_several_units_keep_their_own_probabilities(with_head, films, targets, activation, expected):
+def test_several_units_keep_their_own_probabilities(with_head, linear_maps, films, targets, activation, expected):
     model = with_head(3, activation)
     explained = explain_all(model, films, targets, methods="gradcam")
-    output = model.predict(films, verbose=0).astype(np.float64)
+    output = output_of(model, films).astype(np.float64)
     if expected == "own":
         np.testing.assert_allclose(explained.probabilities, output, atol=1e-6)
+        # sigmoids do not compete, so a margin is a logit
+        np.testing.assert_allclose(maps(model, films, targets, on="margin"), linear_maps, rtol=1e-5, atol=1e-7)
     else:
         np.testing.assert_allclose(explained.logits, output, atol=1e-5)
         shifted = np.exp(output - output.max(1, keepdims=True))
         np.testing.assert_allclose(explained.probabilities, shifted / shifted.sum(1, keepdims=True), atol=1e-6)
-    linear = with_head(3, None)
-    np.testing.assert_allclose(explained["gradcam"].values, maps(linear, films, targets), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(explained["gradcam"].values, linear_maps, rtol=1e-5, atol=1e-7)
 
 
 def test_a_softmax_layer_behind_linear_logits_is_bypassed(with_head, films, targets):
     linear = with_head(3, None, spread=4.0)
     layers = (keras.layers.Softmax(), keras.layers.Activation("softmax"), keras.layers.Softmax(dtype="mixed_bfloat16"))
+    expected = maps(linear, films, targets)
     for layer in layers:
         model = keras.Model(linear.inputs, layer(linear.output))
-        np.testing.assert_allclose(maps(model, films, targets), maps(linear, films, targets), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(maps(model, films, targets), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_log_probabilities_are_exponentiated(with_head, films, targets):
     linear = with_head(3, None, spread=4.0)
     model = keras.Model(linear.inputs, keras.layers.Activation("log_softmax")(linear.output))
     explained = explain_all(model, films, targets, methods="gradcam,scorecam")
-    np.testing.assert_allclose(explained.probabilities, np.exp(model.predict(films, verbose=0)), atol=1e-6)
+    np.testing.assert_allclose(explained.probabilities, np.exp(output_of(model, films)), atol=1e-6)
     expected = explain_all(linear, films, targets, methods="gradcam,scorecam")
     for method in ("gradcam", "scorecam"):
         np.testing.assert_allclose(explained[method].values, expected[method].values, rtol=1e-4, atol=1e-5)
+
+
+# the margin tells a softmax from sigmoids
+MARGINS = {"methods": "gradcam,scorecam", "on": "margin", "batch_size": 5}
+
+
+@pytest.fixture(scope="module", params=["softmax", "sigmoid"])
+def squashed(request, with_head, films, targets):
+    """A model that ends in a squashing, and its explanation."""
+    model = with_head(3, request.param, spread=4.0)
+    return model, explain_all(model, films, targets, **MARGINS)
 
 
 @pytest.mark.parametrize(
@@ -72,13 +96,9 @@ def test_log_probabilities_are_exponentiated(with_head, films, targets):
         lambda row: keras.layers.Flatten()(keras.layers.Activation("linear", dtype="float64")(row)),
     ],
 )
-@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
-def test_reshapes_behind_the_squashing_are_looked_through(with_head, films, targets, activation, reshaped):
-    squashed = with_head(3, activation, spread=4.0)
-    model = keras.Model(squashed.inputs, reshaped(squashed.output))
-    # the margin tells a softmax from sigmoids
-    settings = {"methods": "gradcam,scorecam", "on": "margin", "batch_size": 5}
-    explained, expected = (explain_all(one, films, targets, **settings) for one in (model, squashed))
+def test_reshapes_behind_the_squashing_are_looked_through(squashed, films, targets, reshaped):
+    plain, expected = squashed
+    explained = explain_all(keras.Model(plain.inputs, reshaped(plain.output)), films, targets, **MARGINS)
     np.testing.assert_allclose(explained.logits, expected.logits, rtol=1e-6)
     np.testing.assert_allclose(explained.probabilities, expected.probabilities, rtol=1e-6)
     for method in ("gradcam", "scorecam"):
@@ -90,7 +110,7 @@ def test_logits_of_another_shape_than_the_output_are_reshaped_with_it(with_head,
     squashed = keras.layers.Softmax()(keras.layers.Reshape((1, 1, 3))(linear.output))
     model = keras.Model(linear.inputs, keras.layers.Flatten()(squashed))
     explained = explain_all(model, films, targets, methods="gradcam")
-    np.testing.assert_allclose(explained.logits, linear.predict(films, verbose=0), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(explained.logits, output_of(linear, films), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(explained["gradcam"].values, maps(linear, films, targets), rtol=1e-5, atol=1e-7)
 
 
@@ -107,7 +127,7 @@ def ensemble(with_head):
 def test_an_average_of_softmaxes_is_not_squashed_again_and_has_no_logits(ensemble, films, targets):
     model, _ = ensemble
     explained = explain_all(model, films, targets, methods="eigencam,scorecam")
-    np.testing.assert_allclose(explained.probabilities, model.predict(films, verbose=0), atol=1e-6)
+    np.testing.assert_allclose(explained.probabilities, output_of(model, films), atol=1e-6)
     assert explained.logits.shape == (5, 3)
     assert np.isnan(explained.logits).all()
     assert (explained["eigencam"].status == "ok").all()
@@ -184,14 +204,14 @@ def test_other_activations_of_the_scores_are_scores(with_head, films, targets, a
     """x · sigmoid(x) has a sigmoid inside and is no probability."""
     model = with_head(3, activation)
     explained = explain_all(model, films, targets, methods="gradcam")
-    np.testing.assert_allclose(explained.logits, model.predict(films, verbose=0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(explained.logits, output_of(model, films), rtol=1e-5, atol=1e-6)
 
 
 def test_softmaxes_under_a_learned_head_are_features(with_head, films, targets):
     inner = with_head(3, "softmax")
     model = keras.Model(inner.inputs, keras.layers.Dense(2)(keras.layers.Concatenate()([inner.output, inner.output])))
     explained = explain_all(model, films, targets % 2, methods="gradcam")
-    np.testing.assert_allclose(explained.logits, model.predict(films, verbose=0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(explained.logits, output_of(model, films), rtol=1e-5, atol=1e-6)
 
 
 def test_a_saturated_softmax_still_has_a_map(with_head, films, targets):

@@ -55,7 +55,7 @@ def features(net, inputs):
 def predicted(net, inputs):
     """Probabilities by name, float64."""
     named = dict(zip(("age", "film", "small"), inputs, strict=True))
-    return {name: np.asarray(one, np.float64) for name, one in net.predict(named, verbose=0).items()}
+    return {name: np.asarray(one, np.float64) for name, one in net(named, training=False).items()}
 
 
 def kernel(net, name):
@@ -110,34 +110,50 @@ def brute_force(net, inputs, features, film, weight_of):
     return np.maximum(total, 0)
 
 
+@pytest.fixture(scope="module")
+def in_loops(net, inputs, features):
+    """(film, score) -> ScoreCAM of it in plain loops, of one output's class and of two outputs added."""
+    scores = {"chosen": lambda p: p["kind"][0, 2], "added": lambda p: p["kind"][0, 2] + 1 - p["acute"][0, 0]}
+    return {(i, name): brute_force(net, inputs, features, i, score) for i in (0, 3) for name, score in scores.items()}
+
+
 @pytest.mark.parametrize("pack_size", [2, 7])
-def test_scorecam_masks_every_input_with_a_grid(net, inputs, features, pack_size):
+def test_scorecam_masks_every_input_with_a_grid(net, inputs, in_loops, pack_size):
     settings = {"methods": "scorecam", "layer": "top", "pack_size": pack_size}
     chosen = explain_all(net, inputs, [2] * N, output="kind", **settings)["scorecam"].values
     scores = (lambda s: 1 - s[:, 0], lambda p: p[:, 2])
     added = explain_all(net, inputs, score=scores, batch_size=N, **settings)["scorecam"].values
     for film in (0, 3):
-        expected = brute_force(net, inputs, features, film, lambda p: p["kind"][0, 2])
+        expected, both = in_loops[film, "chosen"], in_loops[film, "added"]
         np.testing.assert_allclose(chosen[film], expected, rtol=1e-3, atol=1e-4 * expected.max())
-        both = brute_force(net, inputs, features, film, lambda p: p["kind"][0, 2] + 1 - p["acute"][0, 0])
         np.testing.assert_allclose(added[film], both, rtol=1e-3, atol=1e-4 * both.max())
 
 
+@pytest.fixture(scope="module")
+def by_twos(net):
+    """An explainer of two films a batch."""
+    return Explainer(net, "gradcam,eigencam", output="kind", batch_size=2)
+
+
+@pytest.fixture(scope="module")
+def whole(net, inputs, targets):
+    """All films explained in one batch."""
+    return explain_all(net, inputs, targets, methods="gradcam,eigencam", output="kind", batch_size=N)
+
+
 @pytest.mark.parametrize("form", ["tuple", "stream", "callable", "batches"])
-def test_inputs_come_as_a_tuple_or_a_stream_of_tuples(net, inputs, targets, form):
+def test_inputs_come_as_a_tuple_or_a_stream_of_tuples(by_twos, whole, inputs, targets, form):
     cuts = [slice(0, 1), slice(1, 4), slice(4, 5)]
     parts = [tuple(one[cut] for one in inputs) for cut in cuts]
-    explainer = Explainer(net, "gradcam,eigencam", output="kind", batch_size=2)
-    whole = Explainer(net, "gradcam,eigencam", output="kind", batch_size=N).explain(inputs, targets)
     if form == "batches":
-        stream = explainer.explain_batches(zip(parts, (targets[cut] for cut in cuts), strict=True))
+        stream = by_twos.explain_batches(zip(parts, (targets[cut] for cut in cuts), strict=True))
         maps = {name: np.concatenate([part[name].values for part in stream]) for name in ("gradcam",)}
     else:
         given = {"tuple": inputs, "stream": iter(parts), "callable": lambda: iter(parts)}[form]
-        maps = {name: result.values for name, result in explainer.explain(given, targets).results.items()}
+        maps = {name: result.values for name, result in by_twos.explain(given, targets).results.items()}
     for name, values in maps.items():
         np.testing.assert_allclose(values, whole[name].values, rtol=1e-4, atol=1e-6)
-    assert explainer.traces == 1
+    assert by_twos.traces == 1
 
 
 def test_every_input_counts_in_the_name_of_a_film(net, inputs):

@@ -21,7 +21,7 @@ from tf_keras_vis.scorecam import Scorecam
 from tf_keras_vis.utils.model_modifiers import ExtractIntermediateLayerForGradcam, ReplaceToLinear
 from tf_keras_vis.utils.scores import BinaryScore, CategoricalScore
 
-from cxrkeras.cams import Explainer, GradCAM, LayerCAM, ScoreCAM, explain_all
+from cxrkeras.cams import GradCAM, LayerCAM, ScoreCAM, explain_all
 from cxrkeras.errors import TargetError
 from cxrkeras.maps import min_max, resize
 
@@ -78,34 +78,18 @@ def masked_answers(model, film, features):
     return np.array(answers)
 
 
-@pytest.fixture(scope="module")
-def backbone():
-    """Keras Applications with a linear head of two classes and random weights, each built once."""
-    built = {}
-
-    def build(name, size):
-        if name not in built:
-            keras.utils.set_random_seed(4)
-            build = getattr(keras.applications, name)
-            built[name] = build(weights=None, input_shape=(size, size, 3), classes=2, classifier_activation=None)
-        return built[name]
-
-    return build
-
-
 @pytest.mark.parametrize(
     ("name", "size", "theirs", "ours"),
     [
-        ("DenseNet201", 96, ("conv5_block32_2_conv", 32), ("relu", 1920)),
+        pytest.param("DenseNet201", 96, ("conv5_block32_2_conv", 32), ("relu", 1920), marks=pytest.mark.slow),
+        ("DenseNet121", 96, ("conv5_block16_2_conv", 32), ("relu", 1024)),
         ("InceptionV3", 139, ("conv2d_", 192), ("mixed10", 2048)),
         ("ResNet50V2", 96, ("conv5_block3_3_conv", 2048), ("post_relu", 2048)),
     ],
 )
-def test_1_the_default_layer_is_not_the_last_convolution(backbone, name, size, theirs, ours):
-    model = backbone(name, size)
+def test_1_the_default_layer_is_not_the_last_convolution(large_net, name, size, theirs, ours):
+    model, explainer = large_net(name, size)
     sought = ExtractIntermediateLayerForGradcam(None, True, False)(model).outputs[0]
-    explainer = Explainer(model, "gradcam", batch_size=1)
-    explainer.prepare((size, size, 3))
     found = model.get_layer(explainer.layers["gradcam"])
     assert sought._keras_history.operation.name.startswith(theirs[0])
     assert sought.shape[-1] == theirs[1]
@@ -115,12 +99,12 @@ def test_1_the_default_layer_is_not_the_last_convolution(backbone, name, size, t
     print("channels", f"peer {sought.shape[-1]}, ours {found.output.shape[-1]}")
 
 
-def test_1_before_the_residual_add_the_map_is_another_one(backbone):
-    model = backbone("ResNet50V2", 96)
+def test_1_before_the_residual_add_the_map_is_another_one(large_net):
+    model, explainer = large_net("ResNet50V2", 96)
     coarse = np.random.default_rng(0).uniform(-1, 1, (4, 6, 6, 3))
     inputs = np.kron(coarse, np.ones((1, 16, 16, 1))).astype(np.float32)
     peer = np.asarray(Gradcam(model)(CategoricalScore(1), inputs, expand_cam=False))
-    ours = explain_all(model, inputs, [1] * 4, methods="gradcam")["gradcam"]
+    ours = explainer.explain(inputs, [1] * 4)["gradcam"]
     weights = model.get_layer("predictions").get_weights()[0][:, 1]
     entering = keras.Model(model.inputs, model.get_layer("avg_pool").input)(inputs)
     expected = np.maximum(np.asarray(entering, np.float64) @ weights, 0) / 9

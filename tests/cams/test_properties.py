@@ -111,11 +111,10 @@ def test_films_of_a_batch_do_not_touch_each_other(name, layer):
         np.testing.assert_allclose(alone[0], together[i], atol=1e-6 * scale)
 
 
-@pytest.mark.parametrize("what", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", POOLED)
 @quick
-@given(layers(kinds=("dense", "sparse", "signed"), least=3), st.data())
-def test_a_broken_film_is_alone_in_that(name, what, layer, data):
+@given(layers(kinds=("dense", "sparse", "signed"), least=3), st.sampled_from((np.nan, np.inf, -np.inf)), st.data())
+def test_a_broken_film_is_alone_in_that(name, layer, what, data):
     features, gradients, random = layer
     film = data.draw(st.integers(0, len(features) - 1))
     broken = features.copy()
@@ -273,7 +272,7 @@ def closed_forms(film, target, kernel, bias):
 
 
 # each example is a trace, too dear to shrink
-@settings(deadline=None, derandomize=True, max_examples=8, phases=[Phase.generate])
+@settings(deadline=None, derandomize=True, max_examples=6, phases=[Phase.generate])
 @given(
     grid=st.tuples(st.integers(1, 9), st.integers(1, 7)),
     channels=st.integers(1, 40),
@@ -292,7 +291,8 @@ def test_every_method_of_the_engine_has_its_closed_form(grid, channels, units, b
     films = np.concatenate([values_of(kind, (1, *grid, channels), random) for kind in kinds])
     targets = random.integers(0, max(2, units), len(kinds))
     levels = ("fine", "middle", "top")
-    explainer = Explainer(model, tuple(METHODS), multiscale_layers=levels, batch_size=batch)
+    # the gradient is the same all along the way, so the sum of ig is exact after any number of steps
+    explainer = Explainer(model, tuple(METHODS), multiscale_layers=levels, batch_size=batch, ig_steps=3)
     explained = explainer.explain(films, targets)
     assert explainer.traces == 1
     forms = [closed_forms(f, t, kernel.astype(float), bias.astype(float)) for f, t in zip(films, targets, strict=True)]

@@ -53,6 +53,25 @@ def plain():
     return keras.Model(inputs, keras.layers.Dense(3, kernel_initializer=head, name="scores")(x), name="plain")
 
 
+@pytest.fixture(scope="module")
+def gradcams(models):
+    """Kind -> one drop-in Grad-CAM, whose explainers its tests share."""
+    return {kind: GradCAM(models[kind]) for kind in ("flat", "nested", "sequential", "subclassed")}
+
+
+@pytest.fixture(scope="module")
+def of_class_one(flat, films):
+    """Layer -> the engine's raw Grad-CAM of class 1 at it, in the flat model."""
+    found = {}
+
+    def maps(layer):
+        if layer not in found:
+            found[layer] = explain_all(flat, films, [1] * 5, methods="gradcam", layer=layer)["gradcam"].values
+        return found[layer]
+
+    return maps
+
+
 @pytest.mark.parametrize("layer", ["first", "last"])
 @pytest.mark.parametrize(("ours", "peer"), [(GradCAM, Gradcam), (LayerCAM, Layercam)])
 def test_agrees_with_the_peer_at_a_named_layer(plain, films, targets, ours, peer, layer):
@@ -104,10 +123,16 @@ def corner_aligned(images, size, **_):
     return tf.einsum("yh,nhwc,xw->nyxc", rows, images, columns)
 
 
+@pytest.fixture(scope="module")
+def raw_maps(flat, films, targets):
+    """The engine's maps of every method, each film for its target."""
+    return explain_all(flat, films, targets, methods=tuple(ENGINES))
+
+
 @pytest.mark.parametrize("method", ENGINES)
-def test_maps_are_expanded_and_normalised(flat, films, targets, method):
+def test_maps_are_expanded_and_normalised(flat, films, targets, raw_maps, method):
     heat = ENGINES[method](flat)(CategoricalScore(targets.tolist()), films)
-    raw = explain_all(flat, films, targets, methods=method)[method].values
+    raw = raw_maps[method].values
     assert heat.shape == (5, 32, 32)
     np.testing.assert_allclose(heat, min_max(resize(raw, 32)), atol=1e-5)
     assert heat.min() == 0
@@ -163,11 +188,11 @@ def test_scores_are_counted(flat, films):
 
 @pytest.mark.parametrize("kind", ["flat", "nested", "sequential", "subclassed"])
 @pytest.mark.parametrize("clone", [True, False])
-def test_replace_to_linear_needs_no_clone_and_no_change(models, films, kind, clone):
+def test_replace_to_linear_needs_no_clone_and_no_change(models, gradcams, films, kind, clone):
     model = models[kind]
     visualization = GradCAM(model, model_modifier=ReplaceToLinear(), clone=clone)
     assert visualization.model is model
-    np.testing.assert_array_equal(visualization(ONE, films), GradCAM(model)(ONE, films))
+    np.testing.assert_array_equal(visualization(ONE, films), gradcams[kind](ONE, films))
     assert model.layers[-1].activation is keras.activations.softmax or kind == "subclassed"
 
 
@@ -193,23 +218,20 @@ def test_shapes_of_input_and_output(flat, films):
 
 @pytest.mark.parametrize("kind", ["flat", "nested", "sequential", "subclassed"])
 @pytest.mark.parametrize("layer", ["middle", "instance"])
-def test_layers_by_name_and_instance(models, flat, films, kind, layer):
+def test_layers_by_name_and_instance(gradcams, of_class_one, flat, films, kind, layer):
     given = flat.get_layer("middle") if layer == "instance" else layer
-    heat = GradCAM(models[kind])(ONE, films, penultimate_layer=given, **RAW)
-    expected = explain_all(flat, films, [1] * 5, methods="gradcam", layer="middle")["gradcam"].values
-    np.testing.assert_allclose(heat, expected, rtol=1e-5, atol=1e-7)
+    heat = gradcams[kind](ONE, films, penultimate_layer=given, **RAW)
+    np.testing.assert_allclose(heat, of_class_one("middle"), rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("kind", ["flat", "nested", "sequential", "subclassed"])
 @pytest.mark.parametrize(("layer", "found"), [("norm", "middle"), ("drop", "middle"), ("scores", "top"), (-1, "top")])
-def test_convolutions_are_sought_in_every_kind_of_model(models, flat, films, kind, layer, found):
-    expected = explain_all(flat, films, [1] * 5, methods="gradcam", layer=found)["gradcam"].values
-    heat = GradCAM(models[kind])(ONE, films, penultimate_layer=layer, **RAW)
-    np.testing.assert_allclose(heat, expected, rtol=1e-5, atol=1e-7)
-    if isinstance(layer, str) and layer != "scores":
-        unsought = GradCAM(models[kind])(ONE, films, penultimate_layer=layer, seek_penultimate_conv_layer=False, **RAW)
-        own = explain_all(flat, films, [1] * 5, methods="gradcam", layer=layer)["gradcam"].values
-        np.testing.assert_allclose(unsought, own, rtol=1e-5, atol=1e-7)
+def test_convolutions_are_sought_in_every_kind_of_model(gradcams, of_class_one, films, kind, layer, found):
+    heat = gradcams[kind](ONE, films, penultimate_layer=layer, **RAW)
+    np.testing.assert_allclose(heat, of_class_one(found), rtol=1e-5, atol=1e-7)
+    if layer == "norm":
+        unsought = gradcams[kind](ONE, films, penultimate_layer=layer, seek_penultimate_conv_layer=False, **RAW)
+        np.testing.assert_allclose(unsought, of_class_one(layer), rtol=1e-5, atol=1e-7)
 
 
 def test_a_subclassed_model_is_searched_in_the_order_of_its_calls(films):
@@ -349,12 +371,15 @@ def test_repeated_calls_share_one_trace(flat, films, targets):
     assert len(visualization._kept) == 2
 
 
-def test_explainers_are_kept_within_bounds(plain, films):
-    visualization = GradCAM(plain)
-    for count in (1, 2, 3):
-        for layer in ("first", "last", None):
-            visualization(ONE, films[:count], penultimate_layer=layer)
-    assert len(visualization._kept) == KEPT < 9
+def test_explainers_are_kept_within_bounds(plain, films, monkeypatch):
+    assert KEPT == 8
+    monkeypatch.setattr("cxrkeras.cams.dropin.kept.KEPT", 2)
+    visualization, used = GradCAM(plain), []
+    for layer in ("first", "last", "first", None, "first"):
+        visualization(ONE, films[:1], penultimate_layer=layer)
+        used.append(visualization._kept.latest)
+        assert len(visualization._kept) <= 2
+    assert used[0] is used[2] is used[4], "the one that is used is not the one that is forgotten"
 
 
 def test_large_batches_are_streamed_unless_a_function_scores_them(plain, films):

@@ -19,7 +19,7 @@ def asked(monkeypatch) -> list[tuple[str, str]]:
     def report_run(run: Run, split: str, *, reporter) -> object:
         seen.append((run.name, split))
         bare = Contents("t", "run", run.name, split, (RunTables(run.name, "compact", 0, run.classes),))
-        return write_report(assemble(bare), run.report_path, run.report_folder, reporter)
+        return write_report(assemble(bare), run.report_path(split), run.report_folder(split), reporter)
 
     monkeypatch.setattr("cxrkeras.workflow.report.report_run", report_run)
     return seen
@@ -30,15 +30,21 @@ def test_report_says_where_it_is_and_how_large(cx, run_copy, asked):
     assert code == 0
     assert err == ""
     (row,) = json.loads(out)
-    size = run_copy.report_path.stat().st_size
+    size = run_copy.report_path().stat().st_size
     assert row == {
-        "report": str(run_copy.report_path),
+        "report": str(run_copy.report_path()),
         "megabytes": round(size / 1e6, 3),
         "figures": 0,
         "tables": 0,
-        "beside": str(run_copy.report_folder),
+        "beside": str(run_copy.report_folder()),
     }
-    assert cx("report", "--run", run_copy.path, "--split", "val")[0] == 0
+    first = run_copy.report_path().read_bytes()
+    code, out, _ = cx("report", "--run", run_copy.path, "--split", "val", "--format", "json")
+    assert code == 0
+    # a report on another split does not take the place of the one on the test films
+    assert json.loads(out)[0]["report"] == str(run_copy.path / "report-val.html")
+    assert json.loads(out)[0]["beside"] == str(run_copy.path / "report-val")
+    assert run_copy.report_path().read_bytes() == first
     assert asked == [("copy", "test"), ("copy", "val")]
 
 
@@ -46,10 +52,13 @@ def test_what_does_not_exist_or_contradicts_is_refused(cx, run_copy):
     code, _, err = cx("report", "--study", "x", "--run", run_copy.path)
     assert code == 2
     assert "--study names its runs and its split itself" in err
+    code, _, err = cx("report", "--study", run_copy.path)
+    assert code == 1
+    assert "is a run, not a study. Name it with --run." in err
     code, _, err = cx("report", "--study", "x")
     assert code == 1
     assert "no study at" in err
     code, _, err = cx("report", "--run", run_copy.path, "--split", "tset")
     assert code == 1
     assert "no films in split 'tset'" in err
-    assert not run_copy.report_path.exists()
+    assert not run_copy.report_path().exists()

@@ -40,7 +40,7 @@ def plain(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def five(tmp_path_factory):
-    return generate_phantom(tmp_path_factory.mktemp("five") / "phantom", films=150, classes=5, seed=1)
+    return generate_phantom(tmp_path_factory.mktemp("five") / "phantom", films=150, classes=5, size=SIZE, seed=1)
 
 
 def test_same_options_give_the_same_bytes_and_another_seed_does_not(plain, tmp_path):

@@ -44,7 +44,7 @@ def test_without_splits_both_are_carved():
     assert any("Carved val" in notice for notice in prepared.notices)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     patients=st.lists(st.tuples(st.integers(1, 4), st.sampled_from("ABC")), min_size=30, max_size=80),
     mixed=st.integers(0, 5),

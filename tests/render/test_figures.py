@@ -68,7 +68,7 @@ def test_undefined_score_is_a_gap_and_a_cross_below_every_score():
     assert cross.get_xdata().tolist() == [8]
     assert ax.get_ylim()[0] < cross.get_ydata()[0] < 0.45
     assert not any(ax.get_ylim()[0] < tick < 0.44 for tick in ax.get_yticks())
-    assert any("× undefined: too_few_gold" in text.get_text() for text in ax.texts)
+    assert any("× undefined: too few gold" in text.get_text() for text in ax.texts)
 
 
 def test_a_method_without_any_score_is_still_named():

@@ -6,12 +6,14 @@ import base64
 import io
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from cxrkeras.render.overlay import overlay
+from cxrkeras.report.page import assemble, write_report
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install cxrkeras[test]")
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -43,13 +45,16 @@ def chrome():
 def view(chrome):
     """Return a function that opens a page at a width; afterwards the console must be empty and the network unused."""
 
-    def opened(page, width=1280, scripts=True):
+    def opened(page, width=1280, scripts=True, start=2):
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         chrome.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not scripts})
         chrome.get_log("browser"), chrome.get_log("performance")
         chrome.get(page.as_uri())
         if scripts:
+            # it begins at the checkpoint that is reported; the tests step from the first
+            wait_for(chrome, f"0|0|0|0|{start}")
+            choose(chrome, "pick-epoch", 0)
             wait_for(chrome, "0|0|0|0|0")
         return chrome
 
@@ -164,25 +169,57 @@ def test_a_map_that_is_not_there_says_why(view, run_page):
     choose(chrome, "pick-method", 1)
     wait_for(chrome, "0|0|1|0|0")
     assert chrome.execute_script(absent) == "the map is degenerate: it has no contrast to show"
+    assert (
+        chrome.execute_script("return document.querySelector('#viewer-strip button').textContent")
+        == "epoch 2degenerate"
+    )
     label = chrome.execute_script("return document.getElementById('viewer-canvas').getAttribute('aria-label')")
     assert "Map: degenerate" in label
 
 
 def test_a_study_picks_its_backbone(view, study_page):
-    chrome = view(study_page)
+    chrome = view(study_page, start=3)
     names = "return [...document.getElementById('pick-run').options].map((o) => o.textContent)"
     assert chrome.execute_script(names) == ["ResNet50V2", "DenseNet201"]
+    choose(chrome, "pick-epoch", 1)
+    wait_for(chrome, "0|0|0|0|1")
+    choose(chrome, "pick-run", 1)
+    wait_for(chrome, "1|0|0|0|1")
+
+
+def test_another_backbone_stays_at_the_checkpoint_or_goes_to_its_reported_one(view, fake_study, tmp_path):
+    first, second = fake_study.viewer.runs
+    maps = tuple(replace(part, epoch=part.epoch + 2) for part in second.maps)
+    shifted = replace(second, epochs=tuple(epoch + 2 for epoch in second.epochs), maps=maps)
+    study = replace(fake_study, viewer=replace(fake_study.viewer, runs=(first, shifted)))
+    page = write_report(assemble(study), tmp_path / "report.html", tmp_path / "report")
+    chrome = view(page, start=3)
+    choose(chrome, "pick-epoch", 1)
+    wait_for(chrome, "0|0|0|0|1")
     choose(chrome, "pick-run", 1)
     wait_for(chrome, "1|0|0|0|0")
+    assert facts(chrome)["Checkpoint"].startswith("epoch 4")
+    choose(chrome, "pick-epoch", 3)
+    wait_for(chrome, "1|0|0|0|3")
+    choose(chrome, "pick-run", 0)
+    wait_for(chrome, "0|0|0|0|3")
+    assert facts(chrome)["Checkpoint"].startswith("epoch 8")
 
 
 @pytest.mark.parametrize("width", [390, 820, 1280])
 def test_nothing_is_wider_than_the_window(view, study_page, width):
-    chrome = view(study_page, width)
+    chrome = view(study_page, width, start=3)
     chrome.execute_script("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
     widest, room = chrome.execute_script("const d = document.documentElement; return [d.scrollWidth, d.clientWidth]")
     assert widest <= room <= width
-    # tables scroll inside; letters of the drawings stay readable
+    if width == 390:
+        # the headline needs no scrolling at all: its rows are cards with the columns' names
+        cells = "[...document.querySelectorAll('.whole td')]"
+        right = f"return Math.max(...{cells}.map((cell) => cell.getBoundingClientRect().right))"
+        assert chrome.execute_script(right) <= width
+        name = "return getComputedStyle(document.querySelectorAll('.whole td')[3], '::before').content"
+        assert chrome.execute_script(name) == '"AUC"'
+    # other tables scroll inside; letters of the drawings stay readable
     letters = (
         "return Math.min(...[...document.querySelectorAll('.chart text')].map((t) => t.getBoundingClientRect().height))"
     )

@@ -15,7 +15,9 @@ from cxrkeras.errors import RunError
 from cxrkeras.events import Reporter
 from cxrkeras.report import page as page_module
 from cxrkeras.report.contents import Contents, RunTables
+from cxrkeras.report.headline import headline_section
 from cxrkeras.report.page import assemble, script_json, write_report
+from cxrkeras.report.trajectories import class_section
 from cxrkeras.tables import read_csv
 
 HOSTILE = """<b>"x"&'</script>"""
@@ -154,9 +156,38 @@ def test_panels_say_what_they_show(run_report):
     )
     assert sentence["sweep"][0].startswith(f"C-Score of {CLASSES[0]} at threshold τ 0.7: gradcam 0.58")
     assert len(sentence["classes"]) == len(CLASSES) + 1
-    # at epoch 2 a gradcam score of .46 less the baseline .2, ± 1.96 · .02 at epoch 6
+    # at epoch 2 a gradcam score of .46 less the baseline .2; at epoch 6 ± t(.975, 10) · .02 = .045
     assert "gradcam 0.38 [0.34, 0.42]" in sentence["classes"][-1]
     assert "Lowest anywhere 0.26 (gradcam, epoch 2)" in sentence["classes"][-1]
+
+
+def test_the_interval_of_the_excess_knows_how_few_patients_there_are(fake_run):
+    (whole,) = fake_run.runs
+    few = replace(whole, scores=whole.scores.assign(n_patients=4))
+    panels = class_section(replace(fake_run, runs=(few,))).groups[0].panels
+    # t(.975, 3) = 3.182, times .02
+    assert "gradcam 0.38 [0.32, 0.44]" in panels[-1].sentence
+
+
+def test_fewer_films_are_said_where_the_numbers_are_compared(fake_run):
+    (whole,) = fake_run.runs
+    limited = whole.scores.assign(n_images=whole.scores["n_images"].where(whole.scores["method"] != "eigencam", 6))
+    table = headline_section(replace(fake_run, runs=(replace(whole, scores=limited),))).groups[0].tables[0]
+    assert table.frame["n_films"].tolist() == [40, 12, 40]
+    assert [row[0].below for row in table.rows] == ["", "12 of 40 films", ""]
+
+
+def test_figures_and_tables_of_an_earlier_report_do_not_stay_beside_a_later_one(fake_run, tmp_path):
+    bare = replace(fake_run, runs=(RunTables("bare", "compact", 0, CLASSES),), viewer=None)
+    page, folder = tmp_path / "report.html", tmp_path / "report"
+    (folder / "figures").mkdir(parents=True)
+    (folder / "tables").mkdir()
+    left = [folder / "figures" / "old.png", folder / "figures" / "old.svg", folder / "tables" / "old.csv"]
+    kept = folder / "tables" / "notes.txt"
+    for file in (*left, kept):
+        file.write_text("of another report")
+    write_report(assemble(bare), page, folder)
+    assert [file.exists() for file in (*left, kept)] == [False, False, False, True]
 
 
 def test_what_was_not_measured_names_its_command(study_page):

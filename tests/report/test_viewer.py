@@ -31,8 +31,9 @@ def picture(uri: str) -> np.ndarray:
 
 
 def test_every_map_is_where_it_belongs(fake_run):
-    payload = json.loads(json.dumps(viewer_payload(fake_run.viewer)))
+    payload = json.loads(json.dumps(viewer_payload(fake_run.viewer, [6])))
     (run,) = payload["runs"]
+    assert run["start"] == EPOCHS.index(6)
     for place, epoch in enumerate(EPOCHS):
         stored = run["maps"]["0|1"][str(place)]
         assert stored["native"] == stored["grid"] == [3, 3]
@@ -44,7 +45,8 @@ def test_every_map_is_where_it_belongs(fake_run):
 
 
 def test_degenerate_and_absent_maps_say_so(fake_run):
-    (run,) = viewer_payload(fake_run.viewer)["runs"]
+    (run,) = viewer_payload(fake_run.viewer, [None])["runs"]
+    assert run["start"] == len(EPOCHS) - 1
     first = run["maps"]["1|0"]["0"]
     assert first["status"] == ["degenerate", "ok", "ok", "ok", "ok", "ok"]
     assert first["places"][0] is None
@@ -54,12 +56,12 @@ def test_degenerate_and_absent_maps_say_so(fake_run):
 
 
 def test_gold_films_are_correct_and_confident(fake_run):
-    (run,) = viewer_payload(fake_run.viewer)["runs"]
+    (run,) = viewer_payload(fake_run.viewer, [None])["runs"]
     # .6, .7, .8, .9 for the label and a threshold of .7; film 1 is always wrong
     assert run["gold"] == [[False] * 6, *[[True, False, True, True, True, True]] * 3]
     assert run["probabilities"][1][1] == [0.8, 0.2]
     broken = replace(fake_run.viewer.runs[0], probabilities=np.full((4, 6, 2), np.nan))
-    (shown,) = viewer_payload(replace(fake_run.viewer, runs=(broken,)))["runs"]
+    (shown,) = viewer_payload(replace(fake_run.viewer, runs=(broken,)), [None])["runs"]
     assert shown["probabilities"][0][0] == [None, None]
     assert not any(map(any, shown["gold"]))
 
@@ -70,7 +72,7 @@ def test_maps_as_large_as_the_film_are_averaged_over_blocks(fake_run, side, peak
     values = np.zeros((len(part.films), side, side), np.float32)
     values[(slice(None), *peak)] = 1
     run = replace(fake_run.viewer.runs[0], maps=(replace(part, values=values),))
-    stored = viewer_payload(replace(fake_run.viewer, runs=(run,)))["runs"][0]["maps"]["0|0"]["0"]
+    stored = viewer_payload(replace(fake_run.viewer, runs=(run,)), [None])["runs"][0]["maps"]["0|0"]["0"]
     assert stored["native"] == [side, side]
     assert stored["grid"] == [LARGEST_GRID, LARGEST_GRID]
     row, column = np.unravel_index(cells(stored)[0].argmax(), (LARGEST_GRID, LARGEST_GRID))
@@ -98,9 +100,9 @@ def test_stills_are_the_overlays_of_the_label(fake_run):
 
 def test_fewer_films_keep_their_maps(fake_run):
     fewer = with_films(fake_run.viewer, 3)
-    (run,) = viewer_payload(fewer)["runs"]
+    (run,) = viewer_payload(fewer, [None])["runs"]
     assert len(run["probabilities"][0]) == 3
-    (whole,) = viewer_payload(fake_run.viewer)["runs"]
+    (whole,) = viewer_payload(fake_run.viewer, [None])["runs"]
     for key, epochs in run["maps"].items():
         for epoch, stored in epochs.items():
             other = whole["maps"][key][epoch]

@@ -62,6 +62,18 @@ def fit(films, batch_norm="inference", **changes):
     return classifier, kept, before
 
 
+@pytest.fixture(scope="module")
+def trained(films):
+    """Classifier, events and first weights of both stages."""
+    return fit(films)
+
+
+@pytest.fixture(scope="module")
+def trained_head(films):
+    """The same of the first stage alone."""
+    return fit(films, epochs=(2, 0))
+
+
 def changed(layers, before) -> list[str]:
     return [
         layer.name
@@ -90,11 +102,11 @@ def test_cross_entropy_of_known_logits():
     assert cross_entropy(logits, np.array([0, 0])) == pytest.approx(500.0)
 
 
-def test_stage_one_leaves_the_backbone_alone_and_stage_two_trains_it_with_frozen_statistics(films):
-    classifier, kept, before = fit(films, epochs=(2, 0))
+def test_stage_one_leaves_the_backbone_alone_and_stage_two_trains_it_with_frozen_statistics(trained, trained_head):
+    classifier, kept, before = trained_head
     assert changed(classifier.backbone_layers, before) == []
     assert [record.stage for record in kept.records] == [STAGES[0]] * 2
-    classifier, kept, before = fit(films)
+    classifier, kept, before = trained
     moved = changed(classifier.backbone_layers, before)
     assert {layer.name for layer in classifier.backbone_layers if layer.weights} == set(moved)
     for norm in classifier.batch_norms:
@@ -113,9 +125,9 @@ def test_batch_norm_train_moves_the_statistics(films):
     assert np.abs(norm.get_weights()[2] - before[at][2]).max() > 0
 
 
-def test_the_cached_features_train_the_same_head_as_full_forwards(films):
+def test_the_cached_features_train_the_same_head_as_full_forwards(films, trained_head):
     """Stage 1 on cached features equals stage 1 through the frozen network, film by film and step by step."""
-    cached, kept_cached, _ = fit(films, epochs=(2, 0))
+    cached, kept_cached, _ = trained_head
     whole, kept_whole, _ = fit(films, epochs=(2, 0), feature_cache=False)
     for a, b in zip(cached.head.get_weights(), whole.head.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=2e-5)
@@ -138,10 +150,10 @@ def test_features_are_computed_once_for_any_number_of_epochs(films, monkeypatch)
     assert len(counted) == 2, "the second training reads the cache"
 
 
-def test_history_numbers_are_those_of_the_predictions(films):
+def test_history_numbers_are_those_of_the_predictions(films, trained):
     from sklearn.metrics import log_loss, roc_auc_score
 
-    classifier, kept, _ = fit(films)
+    classifier, kept, _ = trained
     labels = films["val"].labels
     for record, probabilities in zip(kept.records, kept.probabilities, strict=True):
         assert record.val_auc == pytest.approx(roc_auc_score(labels, probabilities[:, 1]))

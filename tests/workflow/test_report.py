@@ -67,7 +67,7 @@ def page(scored, told):
 
 
 def test_the_analysis_is_made_and_the_page_written(scored, page, told):
-    assert page == scored.report_path
+    assert page == scored.report_path()
     assert scored.analysis_path("test", "recommendation").exists()
     assert "no analysis of split test yet; making it." in told.told[0]
     html = page.read_text(encoding="utf-8")
@@ -77,7 +77,7 @@ def test_the_analysis_is_made_and_the_page_written(scored, page, told):
     # nothing of this machine's folders
     assert str(scored.path.parent) not in html
     assert str(scored.config.data.path) not in html
-    macro = pd.read_csv(scored.report_folder / "tables" / "macro-scored.csv")
+    macro = pd.read_csv(scored.report_folder() / "tables" / "macro-scored.csv")
     assert macro["method"].tolist() == [*METHODS] * 4
 
 

@@ -287,6 +287,15 @@ def test_rows_of_another_constant_or_of_an_older_score_are_not_taken(adopted, mo
     np.testing.assert_allclose(again["score"], first["score"], rtol=1e-12)
 
 
+@pytest.mark.usefixtures("no_training")
+def test_a_split_without_films_is_refused_before_training(make_config, tmp_path):
+    wrong = make_config(split="tset", drift=False, validity=False)
+    for act in (study_plan, run_study):
+        with pytest.raises(ConfigError, match=r"unknown split of the study 'tset'.*test, train, val.*'test'"):
+            act(wrong, tmp_path / "s")
+    assert not (tmp_path / "s" / "study.yaml").exists()
+
+
 def test_a_plan_counts_cells_and_forwards_and_writes_nothing(whole, make_config, phantom_folder, tmp_path):
     methods = ["gradcam", "eigencam", {"name": "scorecam", "limit": 3, "epochs": [2, 4]}]
     config = make_config(methods=methods, recommend_on="val")
@@ -339,6 +348,7 @@ def test_names_are_spelled_out_and_wrong_ones_refused(make_config):
         ({"methods": [{"name": "gradcam", "epochs": [5]}]}, ConfigError, r"epochs 5, which leave no.*1, 2, 3, 4"),
         ({"methods": ["gradcam", "all"]}, ConfigError, "gradcam stands more than once"),
         ({"drift": {"from": 9}}, ConfigError, "epoch 9 leaves no checkpoint"),
+        ({"drift": {"from": 3, "to": 2}}, ConfigError, "Received from 3 to 2"),
         ({"backbones": [{"name": "compact", "label": "a"}, "compact"],
           "methods": [{"name": "gradcam", "backbones": ["a"]}]}, ConfigError, "no method works on compact"),
     ):  # fmt: skip
