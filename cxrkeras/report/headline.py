@@ -188,7 +188,9 @@ def findings_section(contents: Contents) -> Section:
             groups.append(Group(title, missing=run.command("score", "--epoch all")))
             continue
         if run.findings.empty:
-            groups.append(Group(title, lead=f"Nothing was found. {_comparisons(run)}".strip()))
+            nothing = "Nothing was found, but no difference between checkpoints could be tested."
+            tested = _comparisons(run)
+            groups.append(Group(title, lead=f"Nothing was found. {tested}" if tested else nothing))
             continue
         informs = run.findings["kind"] == "class_gap"
         order = {kind: place for place, kind in enumerate(KINDS)}

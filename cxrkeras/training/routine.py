@@ -133,6 +133,8 @@ class _Job:
         stage.model.compile(
             optimizer, loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False
         )
+        # otherwise the first step makes the optimizer's variables, and is traced twice for it
+        stage.model.optimizer.build(stage.model.trainable_variables)
         own_first = 1 if name == STAGES[0] else self.settings.epochs[0] + 1
         if resume and resume.epoch >= own_first:
             restore_optimizer(stage.model, resume.optimizer)
@@ -266,8 +268,7 @@ def optimizer_arrays(model: keras.Model) -> dict[str, np.ndarray]:
 
 
 def restore_optimizer(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
-    """Fill the optimizer's variables from `optimizer_arrays`."""
-    model.optimizer.build(model.trainable_variables)
+    """Fill the variables of a built optimizer from `optimizer_arrays`."""
     for variable, key in zip(model.optimizer.variables, sorted(arrays), strict=True):
         variable.assign(arrays[key])
 

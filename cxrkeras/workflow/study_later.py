@@ -76,7 +76,13 @@ class LaterWork:
     def drift_pieces(self) -> list[list[Cell]]:
         """The drift between two checkpoints, where there are two."""
         first, last = drift_epochs(self.work.config, self.work.member)
-        if not (self.settings.drift.enabled and self._drifting()):
+        if not self.settings.drift.enabled:
+            return []
+        if not self._drifting():
+            self.work.reporter.notice(
+                f"{self.work.member.name}: no drift, because none of {', '.join(self.settings.drift.methods)} is "
+                "scored at every checkpoint. Name others under study.drift.methods."
+            )
             return []
         if first == last or first == 0:
             self.work.reporter.notice(f"{self.work.member.name}: no drift, because there is one stage only.")

@@ -284,7 +284,7 @@ def test_a_coarse_grid_is_called_so(films):
 @pytest.mark.parametrize(
     ("name", "size", "head", "levels"),
     [
-        ("DenseNet121", 96, "relu", ("pool3_relu", "pool4_relu", "relu")),
+        pytest.param("DenseNet121", 96, "relu", ("pool3_relu", "pool4_relu", "relu"), marks=pytest.mark.slow),
         ("ResNet50V2", 96, "post_relu", ("conv3_block4_preact_relu", "conv4_block6_preact_relu", "post_relu")),
         pytest.param(
             "ResNet50",

@@ -82,7 +82,6 @@ def masked_answers(model, film, features):
     ("name", "size", "theirs", "ours"),
     [
         pytest.param("DenseNet201", 96, ("conv5_block32_2_conv", 32), ("relu", 1920), marks=pytest.mark.slow),
-        ("DenseNet121", 96, ("conv5_block16_2_conv", 32), ("relu", 1024)),
         ("InceptionV3", 139, ("conv2d_", 192), ("mixed10", 2048)),
         ("ResNet50V2", 96, ("conv5_block3_3_conv", 2048), ("post_relu", 2048)),
     ],

@@ -87,6 +87,9 @@ def test_a_study_is_planned_done_and_taken_up_by_its_name(cx, study, phantom_fol
     assert "tables: artifacts/tiny/tables" in out
     assert "report:" not in out
     assert len(pd.read_csv("artifacts/tiny/tables/headline.csv")) == 1
+    code, _, err = cx("drift", "--run", "tiny")
+    assert code == 1
+    assert "tiny is a study. Name one of its runs, e.g. --run artifacts/tiny/runs/compact-seed0." in err
     code, _, err = cx("study", "--run", "tny")
     assert code == 1
     assert "Did you mean 'tiny'?" in err

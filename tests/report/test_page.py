@@ -15,7 +15,7 @@ from cxrkeras.errors import RunError
 from cxrkeras.events import Reporter
 from cxrkeras.report import page as page_module
 from cxrkeras.report.contents import Contents, RunTables
-from cxrkeras.report.headline import headline_section
+from cxrkeras.report.headline import findings_section, headline_section
 from cxrkeras.report.page import assemble, script_json, write_report
 from cxrkeras.report.trajectories import class_section
 from cxrkeras.tables import read_csv
@@ -126,6 +126,17 @@ def test_findings_come_first_and_information_last(run_report):
     assert findings.lead == "Differences of consistency between checkpoints that were tested: 1."
     evidence = findings.tables[0].rows[0][-1].text
     assert evidence == "coverage 0.050, best auc 0.910, before undefined"
+
+
+def test_nothing_found_is_not_the_same_as_nothing_tested(fake_run):
+    (whole,) = fake_run.runs
+    quiet = replace(whole, findings=whole.findings[:0])
+    untested = replace(quiet, changes=whole.changes.assign(stderr=float("nan")))
+    leads = [findings_section(replace(fake_run, runs=(run,))).groups[0].lead for run in (quiet, untested)]
+    assert leads == [
+        "Nothing was found. Differences of consistency between checkpoints that were tested: 1.",
+        "Nothing was found, but no difference between checkpoints could be tested.",
+    ]
 
 
 def test_undefined_is_never_a_number(parsed, run_report):
