@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+SHIPPED = (".py", ".yaml", ".html", ".css", ".js")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def test_the_wheel_holds_every_module_and_configuration_and_no_module_called_cli
     tops = {path.name for path in unpacked.iterdir() if not path.name.endswith(".dist-info")}
     assert tops == {"cxrkeras", "cxrkeras_cli", "cxrkeras_configs"}
     for folder, inside in (("cxrkeras", "cxrkeras"), ("cli", "cxrkeras_cli"), ("configs", "cxrkeras_configs")):
-        theirs = {p.relative_to(ROOT / folder) for p in (ROOT / folder).rglob("*") if p.suffix in (".py", ".yaml")}
+        theirs = {p.relative_to(ROOT / folder) for p in (ROOT / folder).rglob("*") if p.suffix in SHIPPED}
         ours = {p.relative_to(unpacked / inside) for p in (unpacked / inside).rglob("*") if p.is_file()}
         assert theirs == ours
 
