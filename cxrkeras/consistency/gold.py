@@ -65,12 +65,20 @@ def gold_films(films: Films, thresholds: Sequence[float]) -> tuple[Films, list[G
     Args:
         films, thresholds: as in `gold_lists`.
     """
-    lists = gold_lists(films, thresholds)
+    return pooled(films, gold_lists(films, thresholds))
+
+
+def pooled(films: Films, lists: Sequence[GoldList]) -> tuple[Films, list[GoldList]]:
+    """Return the films of some gold lists, class by class, and the lists by their rows.
+
+    Args:
+        films: the checked inputs.
+        lists: gold lists that share no film; their `films` are rows of `films`.
+    """
     rows = np.concatenate([gold.films for gold in lists])
     starts = np.cumsum([0] + [len(gold) for gold in lists])
     columns = ("values", "labels", "confidence", "correct", "patients", "status")
-    pooled = replace(films, **{name: getattr(films, name)[rows] for name in columns})
-    return pooled, [
+    return replace(films, **{name: getattr(films, name)[rows] for name in columns}), [
         replace(gold, films=np.arange(start, start + len(gold))) for gold, start in zip(lists, starts[:-1], strict=True)
     ]
 

@@ -11,7 +11,7 @@ from cxrkeras.consistency.emphasis import EmphasisedMaps
 from cxrkeras.consistency.gold import GoldList, joined
 from cxrkeras.consistency.jackknife import PairMean, exact_mean
 from cxrkeras.consistency.options import Options
-from cxrkeras.consistency.pairs import PairSums, pair_sums_each
+from cxrkeras.consistency.pairs import PairSums, pair_sums
 from cxrkeras.consistency.sampling import sampled_means
 
 Means = list[list[PairMean | None]]
@@ -37,6 +37,17 @@ def class_means(
     work = _Work(maps, gold, n_patients, n_thresholds, options)
     within, between = work.within(), work.between()
     return [(_of_gamma(within, index), _of_gamma(between, index)) for index in range(len(maps.gammas))]
+
+
+def within_means(
+    maps: EmphasisedMaps, gold: list[GoldList], n_patients: int, options: Options
+) -> list[PairMean | None]:
+    """Return the mean within each gold list at its one threshold, for the first γ of the maps.
+
+    Args:
+        maps, gold, n_patients, options: as in `class_means`, with one threshold.
+    """
+    return [row[0][0] for row in _Work(maps, gold, n_patients, 1, options).within()]
 
 
 def _of_gamma(means: list[list[EachGamma]], index: int) -> Means:
@@ -106,7 +117,7 @@ class _Work:
         each = self._zero()
         if not columns.size:
             return each
-        parts = pair_sums_each(
+        parts = pair_sums(
             self.maps,
             left.narrowed(columns),
             None if right is None else right.narrowed(columns),

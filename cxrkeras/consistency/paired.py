@@ -8,7 +8,7 @@ out; knows no checkpoint, run or file.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,11 @@ from numpy.typing import ArrayLike
 
 from cxrkeras.consistency.emphasis import emphasised_films
 from cxrkeras.consistency.films import Films, aligned_films
-from cxrkeras.consistency.gold import GoldList, gold_lists
-from cxrkeras.consistency.jackknife import PairMean, exact_mean, mean_over_classes, standard_error
+from cxrkeras.consistency.gold import GoldList, gold_lists, pooled
+from cxrkeras.consistency.jackknife import PairMean, mean_over_classes, standard_error
+from cxrkeras.consistency.means import within_means
 from cxrkeras.consistency.options import Options
-from cxrkeras.consistency.pairs import pair_sums
 from cxrkeras.consistency.result import over_classes
-from cxrkeras.consistency.sampling import sampled_mean
 from cxrkeras.consistency.score import FEWEST_CELLS
 from cxrkeras.errors import ScoreInputError
 from cxrkeras.maps import Maps
@@ -142,28 +141,13 @@ def common_gold_lists(first: Films, second: Films, threshold: float) -> list[Gol
 
 
 def _means(films: Films, gold: list[GoldList], options: Options) -> list[PairMean | None]:
-    """The mean over the pairs of each list; None where it holds fewer than two patients."""
-    n_patients = int(films.patients.max(initial=-1)) + 1
-    rules = {
-        "kind": options.pair_weights,
-        "drop_same_patient": options.same_patient == "drop",
-        "n_patients": n_patients,
-    }
-    means: list[PairMean | None] = []
-    for number, listed in enumerate(gold):
-        if len(np.unique(listed.patients)) < 2:
-            means.append(None)
-            continue
-        own_films = replace(films, values=films.values[listed.films], status=films.status[listed.films])
-        maps = emphasised_films(own_films, options.gamma, options.grid_for(films.grid))
-        own = GoldList(np.arange(len(listed)), listed.confidence, listed.patients, listed.members)
-        if len(own) * (len(own) - 1) // 2 <= 2 * options.max_pairs:
-            means.append(exact_mean(pair_sums(maps, own, None, **rules), 0))
-            continue
-        # The stream does not depend on the maps: both sides draw the same pairs.
-        rng = np.random.default_rng([options.seed, number, 0])
-        means.append(sampled_mean(maps, own, None, **rules, n_pairs=options.max_pairs, rng=rng))
-    return means
+    """The mean over the pairs of each list; None where it holds fewer than two patients.
+
+    Which pairs are drawn, where they are, does not depend on the maps: both sides draw the same.
+    """
+    own, lists = pooled(films, gold)
+    maps = emphasised_films(own, options.gamma, options.grid_for(films.grid))
+    return within_means(maps, lists, int(films.patients.max(initial=-1)) + 1, options)
 
 
 def _class_change(before: PairMean | None, after: PairMean | None, gold: GoldList, coarse: bool) -> Change:

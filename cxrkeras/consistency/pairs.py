@@ -101,8 +101,8 @@ def pair_sums(
     kind: str,
     drop_same_patient: bool,
     n_patients: int,
-) -> PairSums:
-    """Return the sums over all pairs within one gold list, or between two, for maps with one γ.
+) -> list[PairSums]:
+    """Return the sums over all pairs within one gold list, or between two, for every γ of the maps, from one pass.
 
     Args:
         maps: emphasised maps; the lists' `films` are their rows.
@@ -112,21 +112,6 @@ def pair_sums(
         drop_same_patient: give pairs of one patient the weight 0.
         n_patients: number of patients P that the lists' patient numbers run over.
     """
-    rules = {"kind": kind, "drop_same_patient": drop_same_patient, "n_patients": n_patients}
-    (sums,) = pair_sums_each(maps, left, right, **rules)
-    return sums
-
-
-def pair_sums_each(
-    maps: EmphasisedMaps,
-    left: GoldList,
-    right: GoldList | None,
-    *,
-    kind: str,
-    drop_same_patient: bool,
-    n_patients: int,
-) -> list[PairSums]:
-    """Return `pair_sums` for every γ of the maps, from one pass over the pairs."""
     common = PairSums.zero(n_patients, left.members.shape[1])
     weighted = np.zeros((len(maps.gammas), *common.weighted.shape))
     touching = np.zeros((len(maps.gammas), *common.touching_weighted.shape))

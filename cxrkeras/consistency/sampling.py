@@ -20,23 +20,6 @@ BLOCK_BYTES = 128 * 2**20
 GATHERED_BYTES = 2**19
 
 
-def sampled_mean(
-    maps: EmphasisedMaps,
-    left: GoldList,
-    right: GoldList | None,
-    *,
-    kind: str,
-    drop_same_patient: bool,
-    n_patients: int,
-    n_pairs: int,
-    rng: np.random.Generator,
-) -> PairMean:
-    """Return `sampled_means` of maps with one γ."""
-    rules = {"kind": kind, "drop_same_patient": drop_same_patient, "n_patients": n_patients}
-    (mean,) = sampled_means(maps, left, right, **rules, n_pairs=n_pairs, rng=rng)
-    return mean
-
-
 def sampled_means(
     maps: EmphasisedMaps,
     left: GoldList,

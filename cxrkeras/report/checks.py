@@ -39,7 +39,7 @@ def drift_section(contents: Contents) -> Section:
         groups.append(Group(title, _floor_words(beside), panels=panels, tables=tuple(tables)))
     for run in contents.runs:
         if run.drift.empty:
-            title = contents.label(run) if len(contents.runs) > 1 else ""
+            title = contents.heading(run)
             groups.append(Group(title, missing=run.command("drift")))
     if contents.kind == "study" and not contents.reversals.empty:
         table = table_of("reversals", "Rankings compared between backbones and methods", contents.reversals)
@@ -91,7 +91,7 @@ def _drift_panels(contents: Contents, rows: pd.DataFrame, pair: tuple[int, int])
                 "low": part["ci_low"],
                 "high": part["ci_high"],
                 "status": part["status"],
-                "place": [contents.methods.index(m) if m in contents.methods else 0 for m in part["method"]],
+                "place": [contents.place(method) for method in part["method"]],
             }
         )
         chance = rows[(rows["metric"] == "iou_chance") & (rows["class"] == "all")]["estimate"].dropna()
@@ -121,21 +121,19 @@ def similarity_section(contents: Contents) -> Section:
     """How alike pairs of maps are, within a class and between classes."""
     groups = []
     for run in contents.runs:
-        title = contents.label(run) if len(contents.runs) > 1 else ""
+        title = contents.heading(run)
         if run.similarity.empty:
-            groups.append(Group(title, missing=run.command("score", "--epoch all")))
+            groups.append(Group(title, missing=run.score_command))
             continue
-        epochs = set(run.similarity["epoch"])
-        epoch = run.focus if run.focus in epochs else max(epochs)
-        rows = run.similarity[run.similarity["epoch"] == epoch]
+        epoch, rows = run.at_focus(run.similarity)
         panels = []
         for method in dict.fromkeys(rows["method"]):
             part = rows[rows["method"] == method]
             shares = part.groupby(["pairs", "low", "high"], as_index=False)["share"].mean()
-            place = contents.methods.index(method) if method in contents.methods else 0
-            figure = histogram_panel(shares, f"{method}: similarity of pairs", place, across="soft IoU of a pair")
+            title_of = f"{method}: similarity of pairs"
+            figure = histogram_panel(shares, title_of, contents.place(method), across="soft IoU of a pair")
             name = f"similarity-{run.name}-{method}"
-            panels.append(panel_of(name, f"{method}: similarity of pairs", figure, _similarity_words(method, shares)))
+            panels.append(panel_of(name, title_of, figure, _similarity_words(method, shares)))
         table = table_of(f"similarity-{run.name}", "Shares of the pair weight", run.similarity)
         groups.append(Group(title, f"Epoch {epoch}, mean over the classes.", tuple(panels), (table,)))
     lead = (
@@ -161,13 +159,11 @@ def agreement_section(contents: Contents) -> Section:
     """How alike the methods' maps of the same films are."""
     groups = []
     for run in contents.runs:
-        title = contents.label(run) if len(contents.runs) > 1 else ""
+        title = contents.heading(run)
         if run.agreement.empty:
-            groups.append(Group(title, missing=run.command("score", "--epoch all")))
+            groups.append(Group(title, missing=run.score_command))
             continue
-        epochs = set(run.agreement["epoch"])
-        epoch = run.focus if run.focus in epochs else max(epochs)
-        rows = run.agreement[run.agreement["epoch"] == epoch]
+        epoch, rows = run.at_focus(run.agreement)
         names = [m for m in contents.methods if m in set(rows["first"]) | set(rows["second"])]
         matrix = np.full((len(names), len(names)), np.nan)
         np.fill_diagonal(matrix, 1.0)
@@ -199,7 +195,7 @@ def validity_section(contents: Contents) -> Section:
     """Randomisation and insertion/deletion, beside consistency."""
     groups = []
     for run in contents.runs:
-        title = contents.label(run) if len(contents.runs) > 1 else ""
+        title = contents.heading(run)
         if run.randomisation.empty and run.perturbation.empty:
             groups.append(Group(title, missing=run.command("validity")))
             continue
@@ -259,7 +255,7 @@ def _perturbation_panel(contents: Contents, run: RunTables, metric: str) -> Pane
             "low": part["difference_low"],
             "high": part["difference_high"],
             "status": part["status"],
-            "place": [contents.methods.index(m) if m in contents.methods else 0 for m in part["method"]],
+            "place": [contents.place(method) for method in part["method"]],
         }
     )
     better = "higher is better" if metric == "insertion" else "lower is better"

@@ -60,6 +60,11 @@ class RunTables:
         return f"cxrkeras {work} --run {shlex.quote(self.where or self.name)} {options}".rstrip()
 
     @property
+    def score_command(self) -> str:
+        """The command that scores every checkpoint and makes the analysis."""
+        return self.command("score", "--epoch all")
+
+    @property
     def methods(self) -> list[str]:
         """Methods with scores, in the order of the table."""
         return list(dict.fromkeys(self.scores["method"])) if "method" in self.scores else []
@@ -86,11 +91,19 @@ class RunTables:
         if "checkpoint" in self.recommendation:
             named = pd.to_numeric(self.recommendation["checkpoint"], errors="coerce").dropna()
             votes = named.astype(int).value_counts().to_dict()
-        known = self.auc.dropna(subset=["auc"]) if not self.auc.empty else self.auc
-        auc = dict(zip(known["epoch"], known["auc"], strict=True)) if len(known) else {}
-        if votes or auc:
-            return int(max(votes or auc, key=lambda epoch: (votes.get(epoch, 0), auc.get(epoch, -1.0), -epoch)))
+        if votes:
+            known = self.auc.dropna(subset=["auc"]) if not self.auc.empty else self.auc
+            auc = dict(zip(known["epoch"], known["auc"], strict=True)) if len(known) else {}
+            return int(max(votes, key=lambda epoch: (votes[epoch], auc.get(epoch, -1.0), -epoch)))
+        if self.best_auc is not None:
+            return self.best_auc
         return int(self.scores["epoch"].max()) if not self.scores.empty else None
+
+    def at_focus(self, table: pd.DataFrame) -> tuple[int, pd.DataFrame]:
+        """The checkpoint to look at, or the last that the table has, and its rows."""
+        epochs = set(table["epoch"])
+        epoch = self.focus if self.focus in epochs else max(epochs)
+        return epoch, table[table["epoch"] == epoch]
 
     @property
     def best_auc(self) -> int | None:
@@ -213,6 +226,14 @@ class Contents:
     def methods(self) -> list[str]:
         """Every method of every run, in the order met; a method's look is its place here."""
         return list(dict.fromkeys(name for run in self.runs for name in run.methods))
+
+    def heading(self, run: RunTables) -> str:
+        """What stands above a run's part of a section; nothing where there is one run."""
+        return self.label(run) if len(self.runs) > 1 else ""
+
+    def place(self, method: str) -> int:
+        """Place of a method among all, which picks its colour; 0 for one without scores."""
+        return self.methods.index(method) if method in self.methods else 0
 
     def label(self, run: RunTables) -> str:
         """What tells a run apart from the others: its backbone, with the seed where backbones repeat."""

@@ -26,7 +26,7 @@ def headline_section(contents: Contents) -> Section:
         f"Each method at the checkpoint recommended for it, measured on the split “{contents.split}”. "
         "A method without one stands at the run's best AUC, in grey, with the reason."
     )
-    missing = "" if len(frame) else contents.runs[0].command("score", "--epoch all")
+    missing = "" if len(frame) else contents.runs[0].score_command
     tables = (_headline_table(frame, contents),) if len(frame) else ()
     return Section("glance", "At a glance", lead, (Group(lead=_grid_note(frame), tables=tables, missing=missing),))
 
@@ -183,9 +183,9 @@ def findings_section(contents: Contents) -> Section:
     """What the analysis found, as sentences; findings first, information after."""
     groups = []
     for run in contents.runs:
-        title = contents.label(run) if len(contents.runs) > 1 else ""
+        title = contents.heading(run)
         if run.scores.empty:
-            groups.append(Group(title, missing=run.command("score", "--epoch all")))
+            groups.append(Group(title, missing=run.score_command))
             continue
         if run.findings.empty:
             nothing = "Nothing was found, but no difference between checkpoints could be tested."

@@ -34,9 +34,9 @@ def trajectory_section(contents: Contents) -> Section:
 
 
 def _trajectory(contents: Contents, run: RunTables) -> Group:
-    title = _title(contents, run)
+    title = contents.heading(run)
     if run.scores.empty:
-        return Group(title, missing=_score_command(run))
+        return Group(title, missing=run.score_command)
     panels, tables = [], []
     if not run.auc.empty:
         auc = run.auc.assign(method=f"AUC, {contents.split}", score=run.auc["auc"])
@@ -80,7 +80,7 @@ def class_section(contents: Contents) -> Section:
     groups = []
     for run in contents.runs:
         if run.scores.empty:
-            groups.append(Group(_title(contents, run), missing=_score_command(run)))
+            groups.append(Group(contents.heading(run), missing=run.score_command))
             continue
         rows, panels = run.class_scores, []
         for place, name in enumerate(_classes(rows)):
@@ -90,7 +90,7 @@ def class_section(contents: Contents) -> Section:
             panels.append(panel_of(f"class-{run.name}-{place}-{name}", f"C-Score of {name}", figure, sentence))
         excess = [_excess_panel(contents, run, rows)]
         table = table_of(f"classes-{run.name}", "Every class at every checkpoint", rows, _CLASS)
-        groups.append(Group(_title(contents, run), panels=tuple(panels + excess), tables=(table,)))
+        groups.append(Group(contents.heading(run), panels=tuple(panels + excess), tables=(table,)))
     lead = "The macro score can stand still while classes move apart. Excess is the score above the baseline."
     return Section("classes", "Class by class", lead, tuple(groups))
 
@@ -124,7 +124,7 @@ def coverage_section(contents: Contents) -> Section:
     panels, tables, groups = [], [], []
     for run in contents.runs:
         if run.scores.empty:
-            groups.append(Group(_title(contents, run), missing=_score_command(run)))
+            groups.append(Group(contents.heading(run), missing=run.score_command))
             continue
         rows = run.class_scores
         # the coverage of the method with the most films is the one of the classifier
@@ -152,13 +152,11 @@ def sweep_section(contents: Contents) -> Section:
     """The C-Score against the threshold τ and the emphasis γ."""
     groups = []
     for run in contents.runs:
-        title = _title(contents, run)
+        title = contents.heading(run)
         if run.sweep.empty:
-            groups.append(Group(title, missing=_score_command(run)))
+            groups.append(Group(title, missing=run.score_command))
             continue
-        epochs = set(run.sweep["epoch"])
-        epoch = run.focus if run.focus in epochs else max(epochs)
-        rows = run.sweep[run.sweep["epoch"] == epoch]
+        epoch, rows = run.at_focus(run.sweep)
         usual = _usual(run, rows)
         panels = []
         for place, name in enumerate(_classes(rows)):
@@ -196,11 +194,3 @@ def _checkpoints(run: RunTables, *kinds: str) -> list[float]:
 
 def _classes(rows: pd.DataFrame) -> Sequence[str]:
     return list(dict.fromkeys(rows[rows["class"] != "macro"]["class"]))
-
-
-def _title(contents: Contents, run: RunTables) -> str:
-    return contents.label(run) if len(contents.runs) > 1 else ""
-
-
-def _score_command(run: RunTables) -> str:
-    return run.command("score", "--epoch all")

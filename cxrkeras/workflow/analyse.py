@@ -121,8 +121,11 @@ def analyse(
         swept, similar = [], []
         for epoch in pictured:
             for method in evidence:
-                swept.append(_sweep(scored, method, epoch))
-                similar.append(_similarity(scored, method, epoch))
+                arrays, options = _judged(scored, method, epoch)
+                swept.append(_sweep(arrays, options).assign(epoch=epoch, method=method)[SWEEP_COLUMNS])
+                similar.append(
+                    pair_similarity(*arrays, **options).assign(epoch=epoch, method=method)[SIMILARITY_COLUMNS]
+                )
                 advance()
     result = Analysis(
         auc=auc,
@@ -288,27 +291,19 @@ def _chosen(
     return [chosen[name] for name in scored.evidence]
 
 
-def _sweep(scored: Scored, method: str, epoch: int) -> pd.DataFrame:
-    arrays, options = _judged(scored, method, epoch, without=("threshold", "gamma", "macro"))
-    gammas = sorted({*GAMMAS, float(scored.settings["gamma"])})
-    table = sweep(*arrays, gammas=gammas, **options)
-    return table.assign(epoch=epoch, method=method)[SWEEP_COLUMNS]
-
-
-def _similarity(scored: Scored, method: str, epoch: int) -> pd.DataFrame:
-    arrays, options = _judged(scored, method, epoch, without=("macro",))
-    return pair_similarity(*arrays, **options).assign(epoch=epoch, method=method)[SIMILARITY_COLUMNS]
-
-
-def _judged(
-    scored: Scored, method: str, epoch: int, *, without: Sequence[str]
-) -> tuple[tuple[Maps, np.ndarray, np.ndarray], dict[str, Any]]:
-    """Maps, labels and probabilities of a method, and the constants of its score but some."""
+def _judged(scored: Scored, method: str, epoch: int) -> tuple[tuple[Maps, np.ndarray, np.ndarray], dict[str, Any]]:
+    """Maps, labels and probabilities of a method, and the constants of its score but how classes are averaged."""
     maps, probabilities = judged_maps(scored, method, epoch)
     selection = scored.evidence[method].selection
-    constants = {name: value for name, value in scored.settings.items() if name not in without}
+    constants = {name: value for name, value in scored.settings.items() if name != "macro"}
     options = {"patients": selection.patients, "status": every_status(maps), **constants}
     return (maps, selection.films.labels, probabilities), options
+
+
+def _sweep(arrays: tuple[Maps, np.ndarray, np.ndarray], options: dict[str, Any]) -> pd.DataFrame:
+    """Scores over thresholds, and over the usual exponents and the run's own."""
+    others = {name: value for name, value in options.items() if name not in ("threshold", "gamma")}
+    return sweep(*arrays, gammas=sorted({*GAMMAS, float(options["gamma"])}), **others)
 
 
 def _agreement(scored: Scored, epoch: int) -> pd.DataFrame:

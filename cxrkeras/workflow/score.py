@@ -62,12 +62,11 @@ def score_selection(
     tables = []
     for epoch in epochs:
         names = chosen_methods(methods, opened, epoch, selection, options, reporter)
-        stored = {name: stored_rows(opened, epoch, selection, name, options, resolved) for name in names if reuse}
+        stored = _all_stored(opened, epoch, selection, names, options, resolved) if reuse else {}
         if not reuse or any(rows is None for rows in stored.values()):
             fresh = _scored(opened, epoch, selection, names, options, resolved, stored, reporter)
             selection.sink.write_scores(epoch, fresh)
-            if reuse:
-                stored = {name: stored_rows(opened, epoch, selection, name, options, resolved) for name in names}
+            stored = _all_stored(opened, epoch, selection, names, options, resolved) if reuse else {}
         tables.append(_ordered(pd.concat(stored.values(), ignore_index=True)) if reuse else fresh)
     table = pd.concat(tables, ignore_index=True)
     _say_what_coincides(table, reporter)
@@ -93,7 +92,31 @@ def stored_rows(
         opened, epoch, selection, method, options: whose rows.
         resolved: every constant of the C-Score, see `resolved_settings`.
     """
+    return _all_stored(opened, epoch, selection, [method], options, resolved)[method]
+
+
+def _all_stored(
+    opened: OpenRun,
+    epoch: int,
+    selection: Selection,
+    methods: Sequence[str],
+    options: MapOptions,
+    resolved: dict[str, Any],
+) -> dict[str, pd.DataFrame | None]:
+    """The stored rows of several methods, the file read once."""
     table = selection.sink.scores(epoch)
+    return {name: _matching(table, opened, epoch, selection, name, options, resolved) for name in methods}
+
+
+def _matching(
+    table: pd.DataFrame,
+    opened: OpenRun,
+    epoch: int,
+    selection: Selection,
+    method: str,
+    options: MapOptions,
+    resolved: dict[str, Any],
+) -> pd.DataFrame | None:
     constants = Options(**resolved).as_parameters((0, 0))
     wanted = {
         "score_version": SCORE_VERSION,
