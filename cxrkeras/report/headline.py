@@ -194,8 +194,8 @@ def findings_section(contents: Contents) -> Section:
             continue
         informs = run.findings["kind"] == "class_gap"
         order = {kind: place for place, kind in enumerate(KINDS)}
-        found = run.findings[~informs].assign(_order=run.findings["kind"].map(order).fillna(len(order)))
-        found = found.sort_values(["_order", "checkpoint"], kind="stable")
+        found = run.findings[~informs]
+        found = found.assign(_order=found["kind"].map(order)).sort_values(["_order", "checkpoint"], kind="stable")
         sentences = [(_kind(row), str(row["sentence"])) for row in found.to_dict("records")]
         sentences += [_widest_gap(run.findings[informs])] if informs.any() else []
         table = table_of(f"findings-{run.name}", "Findings with their evidence", _readable(run.findings))

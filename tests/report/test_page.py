@@ -128,6 +128,14 @@ def test_findings_come_first_and_information_last(run_report):
     assert evidence == "coverage 0.050, best auc 0.910, before undefined"
 
 
+def test_where_there_is_information_only_nothing_else_is_told(fake_run):
+    (whole,) = fake_run.runs
+    gaps = whole.findings[whole.findings["kind"] == "class_gap"]
+    (group,) = findings_section(replace(fake_run, runs=(replace(whole, findings=gaps),))).groups
+    assert [kind for kind, _ in group.sentences] == ["Class gap (information)"]
+    assert group.sentences[0][1].startswith("Epoch 6, class ")
+
+
 def test_nothing_found_is_not_the_same_as_nothing_tested(fake_run):
     (whole,) = fake_run.runs
     quiet = replace(whole, findings=whole.findings[:0])
