@@ -1,7 +1,7 @@
 """Integrated gradients: the gradient at the model's input, averaged on the straight way from a baseline to the film.
 
-The baseline is the zero of the preprocessed input. Points of several films are packed into full batches. Knows no
-layer of the classifier beyond its preprocessing, and no file.
+The baseline is the zero of the preprocessed input, or a black film. Points of several films are packed into full
+batches. Knows no layer of the classifier beyond its preprocessing, and no file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from cxrkeras.cams.tracing.preprocessing import leading_preprocessing
 from cxrkeras.cams.tracing.probe import Trace
 from cxrkeras.errors import MethodError
 
+ZERO, BLACK = "zero", "black"
 SMALLEST_DIFFERENCE = 1e-6
+# a film that changes what is explained by less has too little to add up to for a gap of some per cent to count
+COUNTED_DIFFERENCE = 0.1
 # films reach this far; over a short way float32 would round the slope
 FAR = 255.0
 
@@ -32,14 +35,16 @@ class PathMaps:
     Attributes:
         values: |Σ_channels (x − b) · mean gradient|, float32 ``[n, H, W]``.
         completeness_gap: |Σ − Δz| / |Δz| with Σ before the absolute value; NaN where |Δz| < 1e-6. ``[n]``.
+        counted_gap: |Σ − Δz| / max(|Δz|, 0.1), which does not blow up where there is little to explain. ``[n]``.
     """
 
     values: np.ndarray
     completeness_gap: np.ndarray
+    counted_gap: np.ndarray
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Its arrays by name, one row a film."""
-        return {"values": self.values, "completeness_gap": self.completeness_gap}
+        return dict(vars(self))
 
 
 class PathGradients:
@@ -117,6 +122,7 @@ def film_maps(
     targets: np.ndarray,
     *,
     ig_steps: int,
+    ig_baseline: str = ZERO,
     report: Callable[[int], None] | None = None,
 ) -> PathMaps:
     """Integrated gradients of films (Sundararajan et al. 2017, eq. 3), at the midpoints of `ig_steps` equal parts.
@@ -124,12 +130,14 @@ def film_maps(
     Args:
         path: the compiled gradient.
         films: x ``[n, H, W, C]``; rows past the targets are padding.
-        baseline: b, broadcast against a film.
+        baseline: the zero of the preprocessed input, broadcast against a film.
         targets: class per film, int ``[m]``, m ≤ n.
         ig_steps: points on the way.
+        ig_baseline: `zero` starts from `baseline`, `black` from pixels that are 0 before the preprocessing.
         report: told after each pack how many points are done.
     """
     n, steps = len(targets), int(ig_steps)
+    baseline = np.zeros_like(baseline) if ig_baseline == BLACK else baseline
     which, places = np.divmod(np.arange(n * steps), steps)
     # the two ends of each way follow, for the completeness of the sum
     which = np.concatenate([which, np.arange(n), np.arange(n)])
@@ -149,9 +157,11 @@ def film_maps(
                 report(len(explained))
     ends = np.concatenate(values)[n * steps :].astype(np.float64)
     attributions = ((films.numpy().astype(np.float64) - baseline) * total / steps)[:n].sum(-1)
+    sums, differences = attributions.sum((1, 2)), ends[n:] - ends[:n]
     return PathMaps(
         values=np.abs(attributions).astype(np.float32),
-        completeness_gap=completeness_gap(attributions.sum((1, 2)), ends[n:] - ends[:n]),
+        completeness_gap=completeness_gap(sums, differences),
+        counted_gap=np.abs(sums - differences) / np.maximum(np.abs(differences), COUNTED_DIFFERENCE),
     )
 
 

@@ -54,6 +54,7 @@ _WEIGHTS: Check = (
 
 CHECKS: Mapping[str, Check] = {
     "fusion": _one_of("mean", "max"),
+    "ig_baseline": _one_of("zero", "black"),
     "ig_steps": _COUNT,
     "layercam_gamma": _POSITIVE,
     "layercam_layers": _optional(_LAYERS),

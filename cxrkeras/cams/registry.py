@@ -141,8 +141,8 @@ _TABLE = (
     ),
     Method(
         "ig", PATH, True, "Sundararajan et al. 2017",
-        "integrated gradients from the zero of the preprocessed input, midpoint rule",
-        "integrated:film_maps", {"ig_steps": 50},
+        "integrated gradients from the zero of the preprocessed input or from a black film, midpoint rule",
+        "integrated:film_maps", {"ig_steps": 50, "ig_baseline": "zero"},
     ),
 )  # fmt: skip
 

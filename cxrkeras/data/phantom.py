@@ -8,6 +8,7 @@ Everything is a pure function of the options. Imports no TensorFlow; the drawing
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -113,6 +114,8 @@ def generate_phantom(
 ) -> Path:
     """Write a phantom: `images/*.png` (8-bit grey), `masks/*.png` (0/255, lesions only) and `manifest.csv`.
 
+    Where tags are planted, `tags.csv` lists their boxes in the form that `localize --boxes` reads.
+
     A patient has one label, one anatomy and one lesion place over 1 to 3 films; poses, exposures and noise differ.
     Splits are patient-grouped and hold the same share of every class. Shortcuts are planted per split on
     exactly round-half-up(p·n) of the n positive films, on no `normal` one; those of a smaller p are among those of a
@@ -160,6 +163,9 @@ def generate_phantom(
         boxes = ["box_x", "box_y", "box_w", "box_h"]
         frame[boxes] = frame[boxes].astype("Int64")
         frame.to_csv(partial / "manifest.csv", index=False, lineterminator="\n")
+        if options.shortcut == "tag":
+            tags = tag_table(frame.loc[frame["shortcut"] == 1, "path"], options.size)
+            tags.to_csv(partial / "tags.csv", index=False, lineterminator="\n")
     return out / "manifest.csv"
 
 
@@ -192,6 +198,16 @@ def tag_box(size: int) -> tuple[int, int, int, int]:
     """Box ``(x, y, w, h)`` of the tag shortcut on a film of `size` pixels, in pixels."""
     corner, step = round(TAG_CORNER * size), _tag_step(size)
     return corner, corner, step * len(_TAG_GLYPH[0]), step * len(_TAG_GLYPH)
+
+
+def tag_table(paths: Iterable[str], size: int) -> pd.DataFrame:
+    """The tags on films of `size` pixels as boxes: path, finding (`tag`), x, y, w, h, image_width, image_height."""
+    paths = list(paths)
+    x, y, width, height = tag_box(size)
+    return pd.DataFrame(
+        {"path": paths, "finding": "tag", "x": x, "y": y, "w": width, "h": height, "image_width": size,
+         "image_height": size}
+    )  # fmt: skip
 
 
 def _plan(options: PhantomOptions) -> list[_Film]:

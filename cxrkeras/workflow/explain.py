@@ -77,7 +77,7 @@ def explain_selection(
 
 
 def _warn_of_gaps(maps: Maps, reporter: Reporter) -> None:
-    gaps = maps.extras.get("completeness_gap", np.zeros(0))
+    gaps = maps.extras.get("counted_gap", np.zeros(0))
     wide = int((gaps > WIDE_GAP).sum())
     if wide:
         reporter.notice(

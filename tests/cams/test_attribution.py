@@ -120,6 +120,53 @@ def test_what_is_explained_can_be_the_probability(explanation, flat, films, targ
     assert np.abs(both[0] - both[1]).max() > 0.01
 
 
+def one_channel(function, pixels):
+    """A model of a film of a few pixels in a row, answering with `function` of them and with 0."""
+    films = keras.Input((1, pixels, 1))
+    flat = keras.layers.Flatten()(films)
+    answers = keras.layers.Lambda(lambda x: keras.ops.stack([function(x), 0 * x[:, 0]], axis=1), (2,))(flat)
+    return keras.Model(films, answers)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 50])
+@pytest.mark.parametrize(
+    ("function", "film", "expected"),
+    [
+        (lambda x: x[:, 0] - 2 * x[:, 1] + 3 * x[:, 2], (2, 1, -1), (2, -2, -3)),
+        (lambda x: x[:, 0] ** 2 + x[:, 0] * x[:, 1], (2, 3), (7, 3)),
+    ],
+)
+def test_known_answers_are_exact_at_any_number_of_midpoints(function, film, expected, steps):
+    x = np.array(film, np.float32).reshape(1, 1, -1, 1)
+    result = explain_all(one_channel(function, len(film)), x, [0], methods="ig", ig_steps=steps)["ig"]
+    np.testing.assert_allclose(result.values[0, 0], np.abs(expected), rtol=1e-5)
+    # the signed ones add up to f(x) − f(0)
+    assert result.extras["completeness_gap"][0] < 1e-5
+
+
+def test_a_black_baseline_is_black_before_the_preprocessing():
+    keras.utils.set_random_seed(5)
+    model = linear_model()
+    films = np.random.default_rng(0).uniform(0, 255, (2, 8, 8, 3)).astype(np.float32)
+    weights = model.layers[-1].kernel.numpy().reshape(8, 8, 3, 2)
+    result = explain_all(model, films, [0, 1], methods="ig", ig_steps=3, ig_baseline="black")["ig"]
+    expected = np.abs((films / 64 * np.moveaxis(weights, -1, 0)).sum(-1))
+    np.testing.assert_allclose(result.values, expected, rtol=1e-4, atol=1e-5)
+    assert result.parameters["ig_baseline"] == "black"
+    black = explain_all(model, 0 * films, [0, 1], methods="ig", ig_baseline="black")["ig"]
+    assert not black.values.any()
+    assert black.extras["counted_gap"].tolist() == [0, 0]
+
+
+def test_little_to_explain_is_not_blown_up_to_a_wide_gap(linear):
+    films = np.full((1, *linear.input_shape[1:]), 127.5, np.float32)
+    films[0, 4, 4] += 0.05
+    gaps = explain_all(linear, films, [0], methods="ig", ig_steps=1)["ig"].extras
+    size = np.abs(tape_gradients(linear, films, [0])[1] - tape_gradients(linear, np.full_like(films, 127.5), [0])[1])
+    assert size[0] < 0.1
+    np.testing.assert_allclose(gaps["counted_gap"], np.nan_to_num(gaps["completeness_gap"]) * size / 0.1, atol=1e-5)
+
+
 @pytest.mark.parametrize("steps", [0, 2.5, -1])
 def test_a_number_of_steps_that_is_none_is_refused(flat, steps):
     with pytest.raises(MethodError, match="ig_steps has to be a whole number"):

@@ -165,6 +165,10 @@ def test_tagged_films_equal_their_pairs_outside_the_tag(plain, tmp_path):
         assert np.array_equal(film, clean[row.path]) == (row.shortcut == 0)
         if row.shortcut:
             assert film[inside].max() == 255
+    tags = pd.read_csv(manifest.parent / "tags.csv")
+    assert tags["path"].tolist() == frame.loc[frame["shortcut"] == 1, "path"].tolist()
+    assert tags.drop(columns="path").drop_duplicates().values.tolist() == [["tag", 3, 3, 5, 7, SIZE, SIZE]]
+    assert not (plain.parent / "tags.csv").exists()
 
 
 def test_exposure_brightens_planted_films_only_and_keeps_the_order_of_grey(plain, tmp_path):
