@@ -195,22 +195,36 @@ def min_max(values: np.ndarray) -> np.ndarray:
     return scaled.astype(np.float32, copy=False)
 
 
-def resize(values: np.ndarray, grid: int | tuple[int, int]) -> np.ndarray:
+def resize(
+    values: np.ndarray, grid: int | tuple[int, int], region: tuple[float, float, float, float] | None = None
+) -> np.ndarray:
     """Resize maps bilinearly with half-pixel centres and no antialiasing, as ``tf.image.resize`` does.
 
     Args:
         values: maps ``[n, h, w]``.
         grid: side length, or ``(H, W)``, in cells.
+        region: the part of each map that the new grid covers, ``(top, left, bottom, right)`` as fractions of the map's
+            height and width from its upper left corner; None is all of it. Cells just outside still take part in the
+            interpolation, so this equals resizing the whole map and then cropping.
 
     Returns:
         float32 ``[n, H, W]``. A non-finite cell spreads over its row and column.
+
+    Raises:
+        ScoreInputError: a region without area, or one that leaves the map.
     """
     height, width = (grid, grid) if isinstance(grid, int | np.integer) else grid
+    top, left, bottom, right = region or (0.0, 0.0, 1.0, 1.0)
+    if not (0 <= top < bottom <= 1 and 0 <= left < right <= 1):
+        raise ScoreInputError(
+            f"a region of a map is (top, left, bottom, right) with 0 <= top < bottom <= 1 and 0 <= left < right <= 1. "
+            f"Received {region}. Give fractions of the map's height and width, or None for all of it."
+        )
     values = np.asarray(values, dtype=np.float32)
     count, h, w = values.shape
     with np.errstate(invalid="ignore"):
-        widened = (values.reshape(count * h, w) @ _interpolation(w, width).T).reshape(count, h, width)
-        return _interpolation(h, height) @ widened
+        widened = values.reshape(count * h, w) @ _interpolation(w, width, left, right).T
+        return _interpolation(h, height, top, bottom) @ widened.reshape(count, h, width)
 
 
 def concentration(values: np.ndarray) -> np.ndarray:
@@ -287,9 +301,12 @@ def _flat(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     return ~finite | (high - low <= CONSTANT * np.maximum(np.abs(low), np.abs(high)))
 
 
-def _interpolation(size: int, new_size: int) -> np.ndarray:
-    """Return the bilinear half-pixel matrix ``[new_size, size]``, edge cells repeated outwards."""
-    position = (np.arange(new_size) + 0.5) * size / new_size - 0.5
+def _interpolation(size: int, new_size: int, start: float = 0.0, end: float = 1.0) -> np.ndarray:
+    """Return the bilinear half-pixel matrix ``[new_size, size]`` of the part from `start` to `end` (fractions).
+
+    Edge cells are repeated outwards.
+    """
+    position = (np.arange(new_size) + 0.5) * size * (end - start) / new_size + start * size - 0.5
     below = np.floor(position).astype(int)
     fraction = position - below
     matrix = np.zeros((new_size, size))

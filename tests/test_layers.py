@@ -14,13 +14,13 @@ FILES = sorted([*(ROOT / "cxrkeras").rglob("*.py"), *(ROOT / "cli").rglob("*.py"
 
 # A room may import the rooms below it, and its own.
 LEVELS = [
-    {"errors", "_version", "events"},
+    {"errors", "_version", "events", "recipes"},
     {"store", "config", "maps", "stats"},
     {"tables"},
     {"run_paths"},
     {"run", "render", "data", "kernels"},
     {"models", "study"},
-    {"cams", "consistency", "drift", "faithfulness", "training"},
+    {"cams", "consistency", "drift", "faithfulness", "localization", "training"},
     {"report"},
     {"workflow"},
     {"api"},
@@ -33,6 +33,7 @@ PURE = {
     "consistency",
     "errors",
     "events",
+    "recipes",
     "store",
     "config",
     "tables",
@@ -41,6 +42,7 @@ PURE = {
     "study",
     "drift",
     "faithfulness",
+    "localization",
     "report",
 }
 NO_TENSORFLOW = {"tensorflow", "keras", "tf_keras_vis"}

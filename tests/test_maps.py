@@ -95,6 +95,34 @@ def test_resize_doubles_one_row_by_hand():
     np.testing.assert_allclose(resize(values, (1, 4))[0, 0], [0, 0.25, 0.75, 1])
 
 
+@pytest.mark.parametrize("inner", [(0, 0, 12, 20), (3, 5, 9, 17), (2, 0, 10, 20), (11, 19, 12, 20)], ids=str)
+def test_a_region_is_a_crop_of_the_whole_resized_map(rng, inner):
+    values = rng.normal(size=(2, 5, 7)).astype(np.float32)
+    top, left, bottom, right = inner
+    region = (top / 12, left / 20, bottom / 12, right / 20)
+    cropped = resize(values, (12, 20))[:, top:bottom, left:right]
+    np.testing.assert_allclose(resize(values, (bottom - top, right - left), region), cropped, atol=1e-6)
+
+
+def test_a_region_of_half_a_row_by_hand():
+    values = np.array([[[0.0, 1.0]]])
+    np.testing.assert_allclose(resize(values, (1, 2), (0, 0.5, 1, 1))[0, 0], [0.75, 1])
+    np.testing.assert_allclose(resize(values, (1, 4), (0, 0.25, 1, 0.75))[0, 0], [0.125, 0.375, 0.625, 0.875])
+
+
+def test_the_whole_as_a_region_changes_no_bit(rng):
+    values = rng.normal(size=(2, 7, 7)).astype(np.float32)
+    np.testing.assert_array_equal(resize(values, (33, 50), (0, 0, 1, 1)), resize(values, (33, 50)))
+
+
+@pytest.mark.parametrize(
+    "region", [(0.5, 0, 0.5, 1), (0, 0.6, 1, 0.4), (-0.1, 0, 1, 1), (0, 0, 1, 1.1), (0, 0, np.nan, 1)]
+)
+def test_a_region_without_area_or_outside_the_map_is_refused(region):
+    with pytest.raises(ScoreInputError, match=r"0 <= top < bottom <= 1.*Received \("):
+        resize(np.ones((1, 4, 4)), 8, region)
+
+
 def test_concentration_closed_forms():
     values = np.zeros((6, 4, 4))
     values[0] = 2.5

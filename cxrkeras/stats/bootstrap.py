@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cxrkeras.errors import UsageError
+from cxrkeras.errors import ScoreInputError, UsageError
 from cxrkeras.stats.predictions import patient_codes
 
 FEWEST_PATIENTS = 10
@@ -93,16 +93,51 @@ def bootstrapped_mean(
     codes, films = _grouped(patients, n_resamples, level)
     values = np.asarray(values, np.float64)
     estimate = float(values.mean()) if len(codes) else float("nan")
-    if len(films) < FEWEST_PATIENTS:
-        return _undefined(estimate, len(films), 0, "too_few_patients")
-    sums, counts = np.bincount(codes, weights=values), np.bincount(codes)
-    rows = max(1, DRAWN_AT_ONCE // len(films))
+    if len(films) < FEWEST_PATIENTS or np.isnan(estimate):
+        status = "too_few_patients" if len(films) < FEWEST_PATIENTS else "undefined"
+        return _undefined(estimate, len(films), 0, status)
+    return _percentiles(estimate, resampled_means(values, codes, n_resamples, seed), len(films), level)
+
+
+def resampled_means(
+    values: np.ndarray, patients: Iterable[Hashable], n_resamples: int = 1000, seed: int = 0
+) -> np.ndarray:
+    """Return the mean over films in each resample of patients, the draws of `patient_bootstrap`.
+
+    Columns are resampled together, so that functions of several means keep their pairing.
+
+    Args:
+        values: a number per film ``[n]``, or several ``[n, k]``; NaN is left out of the means.
+        patients, n_resamples, seed: as in `patient_bootstrap`.
+
+    Returns:
+        float64 ``[n_resamples]`` or ``[n_resamples, k]``; NaN where no drawn film has a value.
+
+    Raises:
+        UsageError, ScoreInputError: as `patient_bootstrap`.
+    """
+    values = np.asarray(values, np.float64)
+    codes, films = _grouped(patients, n_resamples, 0.5)
+    if len(codes) != len(values):
+        raise ScoreInputError(f"patients need one id per film. Expected {len(values)}, received {len(codes)}.")
+    columns = values[:, None] if values.ndim == 1 else values
+    means = np.full((n_resamples, columns.shape[1]), np.nan)
+    if not films:
+        return means[:, 0] if values.ndim == 1 else means
+    known = ~np.isnan(columns)
+    order, starts = np.concatenate(films), np.cumsum([0, *map(len, films[:-1])])
+    sums = np.add.reduceat(np.where(known, columns, 0)[order], starts, axis=0)
+    counts = np.add.reduceat(known[order].astype(np.float64), starts, axis=0)
     rng = np.random.default_rng(seed)
-    means = []
+    rows = max(1, DRAWN_AT_ONCE // len(films))
     for first in range(0, n_resamples, rows):
-        drawn = rng.integers(len(films), size=(min(rows, n_resamples - first), len(films)))
-        means.append(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
-    return _percentiles(estimate, np.concatenate(means), len(films), level)
+        taken = means[first : first + rows]
+        drawn = rng.integers(len(films), size=(len(taken), len(films)))
+        cells = (drawn + len(films) * np.arange(len(taken))[:, None]).ravel()
+        times = np.bincount(cells, minlength=drawn.size).reshape(drawn.shape).astype(np.float64)
+        weight = times @ counts
+        np.divide(times @ sums, weight, out=taken, where=weight > 0)
+    return means[:, 0] if values.ndim == 1 else means
 
 
 def _grouped(patients: Iterable[Hashable], n_resamples: int, level: float) -> tuple[np.ndarray, list[np.ndarray]]:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from cxrkeras.errors import UsageError
-from cxrkeras.stats import bootstrapped_mean, patient_bootstrap
+from cxrkeras.errors import ScoreInputError, UsageError
+from cxrkeras.stats import bootstrapped_mean, patient_bootstrap, resampled_means
 
 
 def test_patients_are_drawn_whole():
@@ -73,3 +73,19 @@ def test_the_mean_from_sums_per_patient_is_the_mean_of_the_films():
     assert bootstrapped_mean(values[:9], range(9)).status == "too_few_patients"
     assert bootstrapped_mean(np.where(values > 2, np.nan, values), patients).status == "undefined"
     assert np.isnan(bootstrapped_mean([], []).estimate)
+
+
+def test_resampled_means_keep_columns_paired_and_leave_out_missing_values():
+    rng = np.random.default_rng(5)
+    values, patients = rng.normal(size=(60, 3)), rng.integers(20, size=60)
+    values[rng.random((60, 3)) < 0.2] = np.nan
+    drawn = []
+    patient_bootstrap(lambda rows: drawn.append(np.nanmean(values[rows], axis=0)) or 0.0, patients, 40, seed=6)
+    np.testing.assert_allclose(resampled_means(values, patients, 40, seed=6), drawn[1:], atol=1e-12)
+    np.testing.assert_allclose(resampled_means(values[:, 1], patients, 40, seed=6), np.array(drawn[1:])[:, 1])
+    nothing = resampled_means(np.full((3, 2), np.nan), range(3), 5)
+    assert nothing.shape == (5, 2)
+    assert np.isnan(nothing).all()
+    assert np.isnan(resampled_means([], [], 4)).tolist() == [True] * 4
+    with pytest.raises(ScoreInputError, match="Expected 3, received 2"):
+        resampled_means([1.0, 2.0, 3.0], [0, 1])
