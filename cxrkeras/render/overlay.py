@@ -17,6 +17,7 @@ from PIL import Image
 from cxrkeras import maps
 from cxrkeras.errors import FilmError, ScoreInputError, UsageError
 from cxrkeras.render import style
+from cxrkeras.render.outline import draw_outline, outline_legend
 
 # Lightness rises steadily and no colour is grey, so heat never passes for bone; readable with every colour blindness.
 COLOURS = "plasma"
@@ -90,6 +91,9 @@ def save_overlay(
     epoch: int | None = None,
     status: str = "ok",
     title: str = "",
+    outline: np.ndarray | None = None,
+    lines: Sequence[str] = (),
+    watermark: str = "",
 ) -> None:
     """Write film and heat side by side, with everything needed to read them.
 
@@ -104,16 +108,20 @@ def save_overlay(
         epoch: checkpoint; None leaves it out.
         status: the map's status; anything but ``ok`` is printed under the picture.
         title: headline, usually the film's name.
+        outline: an expert's mask, bool ``[Ho, Wo]`` at its own size; it covers the whole film, and its border is drawn
+            over both panels.
+        lines: further lines under the picture, such as where the map lies; each cut in the middle where too long.
+        watermark: a warning across the whole picture.
 
     Raises:
         FilmError: the film is not a finite ``[H, W]`` array.
-        ScoreInputError: the map is not ``[h, w]``.
+        ScoreInputError: the map is not ``[h, w]``, or the mask not ``[Ho, Wo]``.
     """
     film, heat = _checked_film(film), _checked_heat(heat)
     status = "degenerate" if is_degenerate(heat, status) else status
     side, margin, gap = 3.6, 0.3, 0.2
     height = float(np.clip(side * film.shape[0] / film.shape[1], 1.6, 4.6))
-    head, foot = (0.85 if title else 0.6), (0.65 if status != "ok" else 0.4)
+    head, foot = (0.85 if title else 0.6), (0.65 if status != "ok" else 0.4) + 0.17 * len(lines)
     with style.drawing():
         fig = style.new_figure(8.6, head + height + foot)
         text_width = 8.6 - 2 * margin
@@ -133,13 +141,19 @@ def save_overlay(
         ):
             left = margin + column * (side + gap)
             box = (left, head, side, height)
-            show_picture(fig, box, film, shown, status)
+            show_picture(fig, box, film, shown, status if shown is heat else "ok", outline)
             style.label(fig, left + side / 2, head + height + 0.07, words, side, ha="center", fontsize=style.SMALL_SIZE)
+        if outline is not None:
+            outline_legend(fig, margin + side, head + height + 0.07)
+        for place, words in enumerate(lines):
+            style.label(fig, margin, head + height + 0.3 + 0.17 * place, words, text_width, fontsize=style.SMALL_SIZE)
         if status != "degenerate":
             colour_bar(fig, margin + 2 * side + gap + 0.1, head, 0.11, height)
         if status != "ok":
             notice = f"{status}: {_MEANING[status]}" if status in _MEANING else f"status: {status}"
-            style.label(fig, margin, head + height + 0.34, notice, text_width, color=style.ALERT, weight="bold")
+            top = head + height + 0.34 + 0.17 * len(lines)
+            style.label(fig, margin, top, notice, text_width, color=style.ALERT, weight="bold")
+        style.watermark(fig, watermark)
         style.write_png(fig, target)
 
 
@@ -199,8 +213,12 @@ def show_picture(
     film: np.ndarray,
     heat: np.ndarray | None,
     status: str = "ok",
+    outline: np.ndarray | None = None,
 ) -> Axes:
-    """Fit a film ``[H, W]``, with its map unless None, into a box of inches; name a status other than ok on it."""
+    """Fit a film ``[H, W]``, with its map unless None, into a box of inches; name a status other than ok on it.
+
+    An outline is a mask of the whole film at its own size, whose border is drawn.
+    """
     film = _checked_film(film)
     left, top, width, height = box
     scale = min(width / film.shape[1], height / film.shape[0])
@@ -214,8 +232,12 @@ def show_picture(
     picture = Image.fromarray(overlay(film, np.zeros((1, 1)) if blank else heat))
     ax.imshow(np.asarray(_resampled(picture, pixels)), interpolation="nearest", aspect="auto")
     ax.set_axis_off()
-    if heat is not None and (blank or status != "ok"):
-        word = "degenerate" if blank else status.replace("_", " ")
+    if outline is not None:
+        draw_outline(ax, outline)
+    if heat is not None and blank:
+        status = "degenerate"
+    if status != "ok":
+        word = status.replace("_", " ")
         plate = {"facecolor": "white", "alpha": 0.9, "edgecolor": style.ALERT, "boxstyle": "square,pad=0.25"}
         size = style.TEXT_SIZE if width > 2.5 else style.SMALL_SIZE - 1
         artist = ax.text(

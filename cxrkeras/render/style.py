@@ -12,6 +12,7 @@ from functools import cache
 from typing import BinaryIO
 
 import matplotlib.style
+import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -106,6 +107,17 @@ def width_of(artist: Text) -> float:
 def _without_middle(text: str, kept: int) -> str:
     tail = kept // 2
     return text[: kept - tail] + "…" + (text[-tail:] if tail else "")
+
+
+def watermark(fig: Figure, text: str) -> None:
+    """Write a warning across a whole figure, translucent and over everything; an empty text writes nothing."""
+    if not text:
+        return
+    width, height = fig.get_size_inches()
+    artist = fig.text(0.5, 0.5, printable(text), ha="center", va="center", weight="bold", color=ALERT, alpha=0.4)
+    diagonal = float(np.hypot(width, height))
+    artist.set_fontsize(min(140.0, TEXT_SIZE * 0.7 * diagonal / width_of(artist)))
+    artist.set(rotation=float(np.degrees(np.arctan2(height, width))), rotation_mode="anchor", zorder=100)
 
 
 def printable(text: object) -> str:
