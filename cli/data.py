@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from cxrkeras_cli.options import finding_options
 from cxrkeras_cli.output import format_option, json_rows, print_json, print_table, reporter
 
 
@@ -16,26 +17,37 @@ def data() -> None:
 @click.option("--split-column", metavar="NAME", help="CSV column that holds the split.")
 @click.option("--label-column", metavar="NAME", help="CSV column that holds the class.")
 @click.option("--patient-column", metavar="NAME", help="CSV column that holds the patient.")
+@finding_options
 @format_option
 @click.pass_context
-def check(ctx: click.Context, path: str, form: str, **columns: str | None) -> None:
+def check(
+    ctx: click.Context, path: str, form: str, findings: tuple[str, ...] | None, uncertain: str | None,
+    blank: str | None, views: str | None, **columns: str | None,
+) -> None:  # fmt: skip
     """Count films and patients, and find what would spoil a training; exit 1 on errors.
 
-    Errors: unreadable films, the same patient or bytes across splits, a split with one class. Warnings: repeats
+    Errors: unreadable films, the same patient or bytes across splits, a split with one class, a finding without
+    positive or negative films in a split. Warnings: repeats
     inside a split, small classes, the same number across Kermany types.
     """
     from cxrkeras.data.check import check_data, findings_table
+    from cxrkeras.data.findings import FindingPolicy
 
-    report = check_data(path, reporter=reporter(ctx), **columns)
-    findings = findings_table(report)
+    given = {"names": findings, "uncertain": uncertain, "blank": blank, "views": views}
+    policy = FindingPolicy(**{name: value for name, value in given.items() if value is not None})
+    show = reporter(ctx)
+    report = check_data(path, findings=policy, reporter=show, **columns)
+    problems = findings_table(report)
+    for text in report.notices:
+        show.notice(text)
     if form == "json":
-        print_json({"ok": report.ok, "counts": json_rows(report.counts), "findings": json_rows(findings)})
+        print_json({"ok": report.ok, "counts": json_rows(report.counts), "findings": json_rows(problems)})
     elif form == "csv":
-        print_table(findings, form)
+        print_table(problems, form)
     else:
         print_table(report.counts, form, title=path)
         if report.findings:
-            print_table(findings, form, title="findings")
+            print_table(problems, form, title="findings")
         else:
             click.echo("no findings.")
     if not report.ok:

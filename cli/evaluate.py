@@ -21,6 +21,8 @@ from cxrkeras_cli.tensorflow import load_tensorflow
 def evaluate(ctx: click.Context, run: str | None, epoch: str, seed: int, form: str, out: Path | None, **films) -> None:
     """How well a checkpoint classifies: AUC with its interval over patients, rates, confusion, calibration.
 
+    Where a film may have several findings: the same per finding, over the films where it is known, and their mean.
+
     With --out DIR the tables and the predictions are written there too. CSV prints the summary row only.
     """
     load_tensorflow()
@@ -46,4 +48,5 @@ def evaluate(ctx: click.Context, run: str | None, epoch: str, seed: int, form: s
     print_table(result.summary, form, title=f"{opened.run.name}, epoch {number}")
     if form == "table":
         print_table(result.per_class, form, title="per class")
-        print_table(result.confusion, form, title="films by true class (rows) and predicted class (columns)")
+        if len(result.confusion):
+            print_table(result.confusion, form, title="films by true class (rows) and predicted class (columns)")

@@ -96,6 +96,43 @@ def data_options(function: Callable) -> Callable:
     return function
 
 
+class Names(click.ParamType):
+    """A comma list of names."""
+
+    name = "NAMES"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        names = tuple(name.strip() for name in str(value).split(",") if name.strip())
+        return names or self.fail("no name in it. Expected a comma list, e.g. Edema,Atelectasis.")
+
+
+def finding_options(function: Callable) -> Callable:
+    """How a table with several findings a film is read: `--findings`, `--uncertain`, `--blank`, `--views`."""
+    for option in reversed(
+        [
+            click.option(
+                "--findings", type=Names(), metavar="all|NAMES",
+                help="CSV columns of findings that may stand together (1, 0, −1, blank), trained with a sigmoid each.  "
+                "[CheXpert: the competition's five; all: its fourteen]",
+            ),
+            click.option(
+                "--uncertain", type=click.Choice(["ignore", "zeros", "ones"]),
+                help="What −1 becomes: unknown, negative or positive.  [ignore]",
+            ),
+            click.option(
+                "--blank", type=click.Choice(["zeros", "ignore"]), help="What a blank becomes.  [zeros]",
+            ),
+            click.option(
+                "--views", type=click.Choice(["frontal", "all"]), help="Which views of a CheXpert table.  [frontal]",
+            ),
+        ]
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
 def map_options(function: Callable) -> Callable:
     """What makes a map: `--method`, `--layer`, `--engine`, `--max-channels`."""
     for option in reversed(
@@ -166,8 +203,8 @@ class Renamed(click.ParamType):
         return theirs, ours
 
 
-def selection_options(function: Callable) -> Callable:
-    """Which films: `--split`, `--limit`, `--map-class`, and `--out` for where results go."""
+def films_options(function: Callable) -> Callable:
+    """Which films: `--split`, `--limit`, `--map-class`."""
     for option in reversed(
         [
             click.option("--split", metavar="NAME", help="Split of the films. Default: test; with --data, all films."),
@@ -176,9 +213,56 @@ def selection_options(function: Callable) -> Callable:
                 "--map-class", type=Renamed(), multiple=True, metavar="THEIRS=OURS",
                 help="A label of --data in the run's words; may be repeated.",
             ),
+        ]
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def selection_options(function: Callable) -> Callable:
+    """Which films, and `--out` for where results go."""
+    out = click.option(
+        "--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+        help="Write results there, laid out like a run, instead of into the run.",
+    )  # fmt: skip
+    return films_options(out(function))
+
+
+class Size(click.ParamType):
+    """A side, or width and height, in pixels; becomes (height, width)."""
+
+    name = "N|WxH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        sides = re.fullmatch(r"(\d+)(?:[x×](\d+))?", str(value).strip())
+        if sides is None or not all(int(side) for side in sides.groups() if side):
+            self.fail(f"'{value}' is no size in pixels. Expected a side, e.g. 1024, or width x height, e.g. 2828x2320.")
+        return int(sides[2] or sides[1]), int(sides[1])
+
+
+def marks_options(function: Callable) -> Callable:
+    """What experts marked: `--boxes` or `--masks`, and how it is read."""
+    for option in reversed(
+        [
             click.option(
-                "--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
-                help="Write results there, laid out like a run, instead of into the run.",
+                "--boxes", type=click.Path(path_type=Path), metavar="FILE",
+                help="Expert marks: CSV of boxes, BBox_List_2017.csv, CheXlocalize or COCO json.",
+            ),
+            click.option(
+                "--masks", type=click.Path(path_type=Path), metavar="DIR",
+                help="Expert marks as PNG: DIR/FINDING/FILM.png, or see --finding.",
+            ),
+            click.option(
+                "--finding", metavar="NAME", help="Only this finding; names the finding of a flat --masks DIR."
+            ),
+            click.option(
+                "--map", "findings", type=Renamed(), multiple=True, metavar="FINDING=CLASS",
+                help="Which class stands for a finding of another name; may be repeated.",
+            ),
+            click.option(
+                "--box-size", type=Size(), help="Size of the pictures that boxes are measured in, where it is not read."
             ),
         ]
     ):  # fmt: skip

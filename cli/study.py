@@ -28,6 +28,8 @@ def study(
 ) -> None:  # fmt: skip
     """Backbones × seeds × methods × checkpoints: train, score, analyse, check, and compare, in one directory.
 
+    A study may also cross weight sources, recipes and label fractions, and judge the maps against expert marks
+    (study.weights, recipes, fractions, localize in the YAML, see `cxrkeras config show kermany-fractions`).
     Repeating the command goes on where it was stopped: nothing is trained or scored twice. A cell that fails is
     listed, the others go on, and the exit code is 1. Without --config, --run names a study to go on with.
 
@@ -82,7 +84,12 @@ def _print_result(result, form: str) -> None:
         print_table(result.headline, form)
         return
     title = f"{result.study.path}: every method at its checkpoint (consistent is not correct)"
-    print_table(result.headline[SHOWN], form, title=title)
+    shown = [*SHOWN[:1], *result.study.config.study.axes, *SHOWN[1:]]
+    shown += ["watermark"] if "watermark" in result.headline else []
+    print_table(result.headline[shown], form, title=title)
+    if result.fractions is not None:
+        title = "by label fraction, at the best validation AUC: mean, standard deviation and range over seeds"
+        print_table(result.fractions.drop(columns=["mean_zero", "n_degenerate"]), form, title=title)
     information = result.findings["kind"] == "class_gap"
     for row in result.findings[~information].itertuples():
         click.echo(f"{row.run}: {row.sentence}")

@@ -15,7 +15,8 @@ from cxrkeras.workflow.evaluate import evaluate as _evaluate
 from cxrkeras.workflow.evidence import ensure
 from cxrkeras.workflow.map_options import map_options
 from cxrkeras.workflow.opened import OpenRun
-from cxrkeras.workflow.predictions import ensure_predictions
+from cxrkeras.workflow.score import resolved_settings
+from cxrkeras.workflow.score_rows import score_rows
 from cxrkeras.workflow.score_table import every_status
 from cxrkeras.workflow.selection import select
 from cxrkeras.workflow.train import train
@@ -95,11 +96,11 @@ def score(
     selection = select(opened, split=split, limit=limit)
     wanted = map_options(opened, selection, layer=layer, engine=engine, on=on, given=options or {})
     number = opened.run.resolve_epoch(epoch)
-    maps = ensure(opened, number, selection, [method], wanted, reporter)[method]
-    probabilities = ensure_predictions(opened, number, selection, reporter)
-    constants = {**opened.config.score.model_dump(), **settings}
-    labels, patients = selection.films.labels, selection.patients
-    return c_score(maps, labels, probabilities, patients=patients, status=every_status(maps), **constants)
+    rows = score_rows(opened, number, selection, [method], wanted, reporter)
+    maps, constants = rows.maps[method], resolved_settings(opened, settings)
+    return c_score(
+        maps, rows.labels, rows.probabilities, patients=rows.patients, status=every_status(maps), **constants
+    )
 
 
 def evaluate(

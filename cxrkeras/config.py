@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from cxrkeras.errors import ConfigError, unknown
+from cxrkeras.recipes import RECIPES, recipe_epochs
 
 PHANTOM = "phantom"
 Kind = TypeVar("Kind", bound="Config")
@@ -39,20 +40,34 @@ class DataSettings(Section):
     """Which films, how they are labelled and split, and how their pixels are read.
 
     `path` is a folder or CSV, or `phantom` for the embedded films; a configuration may leave it to `--data`.
+    `findings` makes it a task of several findings a film, from columns of a CSV (`all` for every CheXpert one).
+    `fraction` is the share of the training patients whose labels are used, see `data.fractions`.
     """
 
     path: str | None = None
     split_column: str | None = None
     label_column: str | None = None
     patient_column: str | None = None
+    findings: tuple[str, ...] | None = None
+    uncertain: Literal["ignore", "zeros", "ones"] = "ignore"
+    blank: Literal["zeros", "ignore"] = "zeros"
+    views: Literal["frontal", "all"] = "frontal"
     resize: Literal["squash", "pad"] = "squash"
     bits: int | None = Field(None, ge=8, le=16)
     validation_fraction: float = Field(0.1, gt=0, lt=0.5)
     test_fraction: float = Field(0.2, gt=0, lt=0.5)
     drop_shared: bool = False
+    fraction: float = Field(1.0, gt=0, le=1)
+    fraction_seed: int = Field(0, ge=0)
+    scale_val: bool = False
     limit: int | None = Field(None, ge=1)
     seed: int = Field(0, ge=0)
     phantom: PhantomSettings = PhantomSettings()
+
+    @field_validator("findings", mode="before")
+    @classmethod
+    def _comma_list(cls, value: Any) -> Any:
+        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
 
 class ModelSettings(Section):
@@ -66,13 +81,41 @@ class ModelSettings(Section):
     allow_coarse: bool = False
 
 
-class TrainingSettings(Section):
-    """The two stages."""
+class LayerGroupSettings(Section):
+    """Layers of stage 2, by name or glob, whose rate is the stage's times `multiplier`."""
 
+    layers: Annotated[tuple[str, ...], Field(min_length=1)]
+    multiplier: float = Field(ge=0, allow_inf_nan=False)
+
+
+class PlateauSettings(Section):
+    """The rate is multiplied by `factor` after every `patience` epochs without a gain in validation AUC."""
+
+    factor: float = Field(0.5, gt=0, lt=1)
+    patience: int = Field(3, ge=1)
+
+
+class TrainingSettings(Section):
+    """The two stages; epochs 0,0 leave the network as it was loaded, its head untrained.
+
+    `recipe` fills what is not given, see `recipes.RECIPES`; `linear` trains the first stage only. `head_steps` makes
+    the first stage one epoch of so many steps. `plateau` and `patience` (epochs without a gain after which training
+    stops) work in the last stage that is trained. `keep: best` keeps the checkpoint of the highest validation AUC, and
+    the last. `layerwise_decay` and `layer_groups` are the second stage's; `weight_decay` is Adam's, decoupled.
+    """
+
+    recipe: Literal["finetune", "linear", "convirt"] = "finetune"
     epochs: tuple[int, int] = (15, 15)
+    head_steps: int | None = Field(None, ge=1)
     checkpoint_every: int = Field(5, ge=1)
     batch_size: int = Field(32, ge=1)
     learning_rate: tuple[float, float] = (1e-3, 1e-5)
+    layerwise_decay: float | None = Field(None, gt=0, le=1)
+    layer_groups: tuple[LayerGroupSettings, ...] | None = None
+    weight_decay: float | None = Field(None, ge=0)
+    plateau: PlateauSettings | None = None
+    patience: int | None = Field(None, ge=1)
+    keep: Literal["schedule", "best"] = "schedule"
     augment: bool = False
     batch_norm: Literal["auto", "inference", "calibrate", "train"] = "auto"
     class_weights: Literal["balanced", "none"] = "balanced"
@@ -83,9 +126,9 @@ class TrainingSettings(Section):
 
     @field_validator("epochs")
     @classmethod
-    def _some_epochs(cls, value: tuple[int, int]) -> tuple[int, int]:
-        if min(value) < 0 or sum(value) < 1:
-            raise ValueError("expected two counts, at least one epoch in all, e.g. 15,15")
+    def _counts(cls, value: tuple[int, int]) -> tuple[int, int]:
+        if min(value) < 0:
+            raise ValueError("expected two counts, e.g. 15,15; 0,0 leaves the head untrained")
         return value
 
     @field_validator("learning_rate")
@@ -94,6 +137,12 @@ class TrainingSettings(Section):
         if min(value) <= 0:
             raise ValueError("expected two positive rates, e.g. 1e-3,1e-5")
         return value
+
+    @model_validator(mode="after")
+    def _one_kind_of_layer_rates(self) -> TrainingSettings:
+        if self.layerwise_decay is not None and self.layer_groups is not None:
+            raise ValueError("layerwise_decay and layer_groups both set the rates of stage 2; expected one of them")
+        return self
 
 
 class ScoreSettings(Section):
@@ -119,6 +168,30 @@ class Config(Section):
     @classmethod
     def _empty_file(cls, value: Any) -> Any:
         return {} if value is None else value
+
+    @model_validator(mode="after")
+    def _recipe_filled(self) -> Config:
+        recipe = self.training.recipe
+        for name, fields in RECIPES[recipe].items():
+            section = getattr(self, name)
+            self._fill(name, {k: v for k, v in fields.items() if k not in section.model_fields_set})
+        self._fill("training", {"epochs": recipe_epochs(recipe, self.training.epochs)})
+        return self
+
+    def _fill(self, name: str, values: dict[str, Any]) -> None:
+        """Set fields of a section without counting them as given, so that another recipe may fill them again."""
+        section = getattr(self, name)
+        whole = type(section).model_validate({**section.model_dump(), **values})
+        self.__dict__[name] = type(section).model_construct(section.model_fields_set, **dict(whole))
+
+    @property
+    def recipe_departures(self) -> list[str]:
+        """`name value (recipe: value)` of every setting in which the configuration differs from its recipe."""
+        told = []
+        for name, fields in RECIPES[self.training.recipe].items():
+            ours = getattr(self, name).model_dump()
+            told += [f"{k} {ours[k]} (recipe: {v})" for k, v in fields.items() if k != "epochs" and ours[k] != v]
+        return told
 
     @property
     def batch_norm(self) -> str:
@@ -155,7 +228,7 @@ def load_config(name_or_file: str | Path | None = None, overrides: dict[str, dic
 
 def overridden(config: Config, overrides: dict[str, dict[str, Any]]) -> Config:
     """A configuration with `overrides` laid over it, as in `load_config`."""
-    return parse_config(overlaid(config.model_dump(), overrides), "settings")
+    return parse_config(overlaid(config.model_dump(exclude_unset=True), overrides), "settings")
 
 
 def parse_config(values: Any, origin: str) -> Config:
@@ -205,9 +278,24 @@ def dump_yaml(config: Config) -> str:
 def validated(kind: type[Kind], values: Any, origin: str) -> Kind:
     """Validate plain values into a kind of configuration, as `parse_config` does."""
     try:
-        return kind.model_validate(values)
+        made = kind.model_validate(values)
     except ValidationError as error:
         raise ConfigError(f"{origin}: {'; '.join(_problem(kind, e) for e in error.errors())}") from None
+    _check_epochs(made.training, origin)
+    return made
+
+
+def _check_epochs(training: TrainingSettings, origin: str) -> None:
+    first, second = training.epochs
+    if training.recipe == "linear" and second:
+        raise ConfigError(
+            f"{origin}: recipe linear trains the first stage only. Expected epochs N,0, received 0,{second}."
+        )
+    if training.head_steps and first + second and first != 1:
+        raise ConfigError(
+            f"{origin}: head_steps {training.head_steps} makes the first stage one epoch of so many steps. "
+            f"Expected epochs 1,N, received {first},{second}."
+        )
 
 
 def overlaid(values: dict[str, Any], overrides: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -269,10 +357,16 @@ def _fields_at(kind: type[BaseModel], path: list[str | int]) -> list[str]:
     for part in path:
         if isinstance(part, str):
             fields = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
-            model = fields[part]
+            model = _given(fields[part])
         else:
             model = _item_of(model)
     return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _given(annotation: Any) -> Any:
+    """The kind inside `Kind | None`."""
+    kinds = get_args(annotation)
+    return kinds[0] if type(None) in kinds else annotation
 
 
 def _item_of(annotation: Any) -> Any:

@@ -142,6 +142,11 @@ class Run(RunPaths):
         """Class names in the order of the model's outputs."""
         return tuple(self.info["classes"])
 
+    @property
+    def several(self) -> bool:
+        """Whether a film may have several of the classes, which are findings then."""
+        return self.info.get("activation", "softmax") == "sigmoid"
+
     def manifest(self) -> pd.DataFrame:
         """The films as split: `path, label, split, sha256` and further columns, ids and labels as text."""
         return read_csv(self.path / "manifest.csv", text=("path", "label", "split", "patient", "sha256"))
@@ -154,6 +159,11 @@ class Run(RunPaths):
         """A row an epoch; empty before the first."""
         file = self.path / "history.csv"
         return read_csv(file) if file.exists() else pd.DataFrame(columns=HISTORY_COLUMNS)
+
+    @property
+    def head_trained(self) -> bool:
+        """Whether any epoch was trained; a run of epochs 0,0 keeps the random head it started with."""
+        return not self.history().empty
 
     def write_history(self, frame: pd.DataFrame) -> None:
         """Store the history, whole."""
@@ -252,6 +262,13 @@ class Run(RunPaths):
     def remove_resume(self) -> None:
         """Drop the rolling state of a finished run."""
         shutil.rmtree(self._resume_file.parent, ignore_errors=True)
+
+    def drop_checkpoint(self, epoch: int) -> None:
+        """Remove a checkpoint and its predictions, those on the validation films aside: they belong to the history."""
+        known = self.info.get("checkpoints", {})
+        self.update_info(checkpoints={name: digest for name, digest in known.items() if name != str(epoch)})
+        self.checkpoint_path(epoch).unlink(missing_ok=True)
+        self.forget_predictions(epoch)
 
     def forget_predictions(self, epoch: int) -> None:
         """Drop predictions of an epoch whose weights are about to be written anew."""

@@ -87,6 +87,18 @@ class RunPaths:
         """A table of a validity check: `randomisation` or `perturbation`."""
         return self.path / "validity" / f"epoch_{epoch:03d}" / split / f"{table}.csv"
 
+    def localization_path(self, epoch: int, split: str, table: str) -> Path:
+        """A table of where the maps lie: `films`, `summary`, `chance`, `comparisons`, …"""
+        return self.path / "localization" / f"epoch_{epoch:03d}" / split / f"{table}.csv"
+
+    def localization_figure_path(self, epoch: int, split: str) -> Path:
+        """The figure of a localization."""
+        return self.localization_path(epoch, split, "summary").with_suffix(".png")
+
+    def gallery_path(self, name: str) -> Path:
+        """A page of films beside several models' or methods' maps; its numbers are in the CSV beside it."""
+        return self.path / "galleries" / f"{name}.png"
+
     def report_path(self, split: str = "test") -> Path:
         """The report on a split, one file; the one on the evaluation split `test` is `report.html`."""
         return self.path / f"{self.report_folder(split).name}.html"

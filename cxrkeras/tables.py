@@ -18,7 +18,7 @@ from cxrkeras.maps import Maps
 from cxrkeras.store import NPZ_ERRORS, atomic_path, key8, one_at_a_time, read_npz
 
 HISTORY_COLUMNS = ["epoch", "stage", "loss", "val_loss", "val_auc", "learning_rate", "seconds"]
-PROBABILITY = "probability_"
+PROBABILITY, TRUTH = "probability_", "truth_"
 _PEAK = "values_peak"
 SCORE_KEY = [
     "epoch", "split", "engine", "method", "target", "layer", "maps_key", "films",
@@ -105,17 +105,28 @@ def probability_columns(classes: Iterable[str]) -> list[str]:
     return [f"{PROBABILITY}{name}" for name in classes]
 
 
+def truth_columns(findings: Iterable[str]) -> list[str]:
+    """Column names of the truth about findings that may stand together, one per finding."""
+    return [f"{TRUTH}{name}" for name in findings]
+
+
 def prediction_table(
     images: Iterable[str],
     labels: Iterable[str],
     probabilities: np.ndarray,
-    classes: Iterable[str],
+    classes: Sequence[str],
     patients: np.ndarray | None,
+    truth: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """Predictions `image, label, probability_<class>…` and, where known, `patient`, in the run's schema."""
+    """Predictions `image, label, probability_<class>…` and, where known, `patient`, in the run's schema.
+
+    Where a film may have several findings (`truth` 1, 0 or NaN, ``[n, n_classes]``) also `truth_<finding>…`.
+    """
     table = pd.DataFrame({"image": list(images), "label": list(labels)})
     for index, column in enumerate(probability_columns(classes)):
         table[column] = np.asarray(probabilities)[:, index]
+    for index, column in enumerate([] if truth is None else truth_columns(classes)):
+        table[column] = truth[:, index]
     return table if patients is None else table.assign(patient=patients)
 
 
@@ -129,6 +140,12 @@ def read_csv(file: Path, text: tuple[str, ...] = ()) -> pd.DataFrame:
     for column in set(text) & set(frame.columns):
         frame[column] = frame[column].fillna("")
     return frame
+
+
+def with_text(frame: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
+    """The frame with these columns as text, missing values as empty ones; columns it lacks are left out."""
+    words = {name: ["" if pd.isna(value) else str(value) for value in frame[name]] for name in columns if name in frame}
+    return frame.assign(**words)
 
 
 def write_csv(file: Path, frame: pd.DataFrame) -> None:

@@ -72,3 +72,31 @@ def run_copy(tiny_run, tmp_path: Path):
 
     shutil.copytree(tiny_run.path, tmp_path / "copy")
     return Run(tmp_path / "copy")
+
+
+@pytest.fixture
+def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a backbone of two convolutions at strides 2 and 4, which a step compiles for in no time."""
+    import sys
+    import types
+
+    import keras
+
+    from cxrkeras.models.backbones import BACKBONES, Backbone
+
+    def build(include_top: bool, weights: None, input_tensor: keras.KerasTensor) -> keras.Model:
+        (films,) = keras.utils.get_source_inputs(input_tensor)
+        tensor = input_tensor
+        for stride in (2, 4):
+            tensor = keras.layers.Conv2D(4, 3, strides=2, padding="same", name=f"conv{stride}")(tensor)
+            tensor = keras.layers.BatchNormalization(momentum=0.5, name=f"norm{stride}")(tensor)
+            tensor = keras.layers.ReLU(name=f"relu{stride}")(tensor)
+        return keras.Model(films, tensor)
+
+    module = types.ModuleType("tiny_backbone")
+    module.build = build
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    strides = {"stride2": "relu2", "stride4": "relu4"}
+    row = Backbone("tiny", "tiny_backbone.build", 32, "tf", "relu4", strides, 4, None)
+    monkeypatch.setitem(BACKBONES, row.name, row)
+    return row.name

@@ -55,7 +55,7 @@ def test_flags_override_the_file_field_by_field(tmp_path):
     [
         ("training: {epoch: [1, 1]}", r"unknown field 'training.epoch'.*Did you mean 'epochs'"),
         ("model: {bacbone: x}", r"Did you mean 'backbone'"),
-        ("training: {epochs: [0, 0]}", r"at least one epoch"),
+        ("training: {epochs: [-1, 0]}", r"expected two counts"),
         ("training: {learning_rate: [1.0e-3, 0]}", r"two positive rates"),
         ("score: {threshold: 2}", r"score.threshold.*received 2"),
         ("- a list", r"expected sections"),

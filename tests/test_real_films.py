@@ -25,7 +25,7 @@ def kermany_run(real_films, tmp_path_factory):
         backbone="compact",
         weights="random",
         image_size=64,
-        epochs=(1, 12),
+        epochs=(1, 4),
         checkpoint_every=5,
         learning_rate=(1e-3, 1e-3),
         batch_norm="train",
@@ -37,9 +37,9 @@ def test_compact_learns_real_pneumonia_and_its_maps_can_be_scored(kermany_run):
     opened = OpenRun(kermany_run)
     selection = select(opened)
     assert len(selection) == 200
-    evaluation = evaluate(opened, 13, selection).summary.iloc[0]
+    evaluation = evaluate(opened, 5, selection).summary.iloc[0]
     assert evaluation["auc_ci_low"] > 0.8, "a ridge on 48×48 pixels reaches .905 accuracy on this split"
-    table = score_selection(opened, [13], selection, "gradcam,eigencam", MapOptions(), {})
+    table = score_selection(opened, [5], selection, "gradcam,eigencam", MapOptions(), {})
     classes = table[(table["level"] == "class") & (table["method"] == "gradcam")]
     assert classes["n_gold"].min() >= 10
     assert classes["score"].between(0, 1).all()
@@ -49,7 +49,7 @@ def test_compact_learns_real_pneumonia_and_its_maps_can_be_scored(kermany_run):
 def test_maps_of_real_films_differ_between_films(kermany_run):
     opened = OpenRun(kermany_run)
     selection = select(opened, limit=6)
-    maps = ensure(opened, 13, selection, ["gradcam"], MapOptions())["gradcam"]
+    maps = ensure(opened, 5, selection, ["gradcam"], MapOptions())["gradcam"]
     assert np.isfinite(maps.values).all()
     flat = maps.values.reshape(len(maps), -1)
     assert len(np.unique(flat.round(6), axis=0)) > len(maps) // 2
@@ -61,7 +61,7 @@ def test_another_hospital_is_an_outside_manifest(kermany_run, real_films, tmp_pa
         opened, data=real_films / "nih_cxr14", map_class=[("NO_FINDING", "NORMAL")], split="test", out=tmp_path
     )
     assert len(outside) == 377
-    row = evaluate(opened, 13, outside).summary.iloc[0]
+    row = evaluate(opened, 5, outside).summary.iloc[0]
     assert row["n_patients"] == 217
     assert row["auc_ci_low"] < row["auc"] < row["auc_ci_high"]
 

@@ -55,7 +55,7 @@ def test_every_shipped_study_survives_a_round_trip(name):
 
 
 def test_runs_and_studies_are_told_apart():
-    assert set(STUDIES) == {"kermany-study", "kermany-cpu-study", "smoke-study"}
+    assert set(STUDIES) == {"kermany-study", "kermany-cpu-study", "kermany-fractions", "smoke-study"}
     with pytest.raises(
         ConfigError, match=r"several runs; expected one run\. Use `cxrkeras study --config smoke-study`"
     ):

@@ -11,6 +11,9 @@ from numpy.typing import ArrayLike
 from cxrkeras.errors import ScoreInputError
 from cxrkeras.maps import Maps
 from cxrkeras.stats import class_indices, class_probabilities, patient_codes
+from cxrkeras.stats.predictions import separate_probabilities
+
+HALF = 0.5
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Films:
         values: raw maps ``[n, h, w]``; map i explains ``labels[i]``.
         labels: true class, int ``[n]``.
         confidence: probability of the true class ``[n]``.
-        correct: the true class is the most probable one, bool ``[n]``.
+        correct: the film is classified correctly, bool ``[n]``; see `Options.decision`.
         patients: patient number, int ``[n]``.
         classes: class names.
         status: status of each map, text ``[n]``.
@@ -49,6 +52,7 @@ def aligned_films(
     patients: Iterable[Hashable] | None,
     targets: ArrayLike | None,
     status: ArrayLike | None,
+    decision: str = "argmax",
 ) -> Films:
     """Return the checked inputs of a C-Score; arguments as in `c_score`.
 
@@ -62,18 +66,20 @@ def aligned_films(
         maps = maps.values
     values = _map_array(maps)
     n_films = len(values)
-    scores = class_probabilities(probabilities)
+    joint = decision == "argmax"
+    scores = class_probabilities(probabilities) if joint else separate_probabilities(probabilities)
     truth, names = class_indices(labels, scores.shape[1], classes)
     for kind, length in (("labels", len(truth)), ("probabilities", len(scores))):
         if length != n_films:
             raise ScoreInputError(f"{kind} need one row per map. Expected {n_films}, received {length}.")
     if targets is not None:
         _check_targets(targets, truth, names)
+    confidence = scores[np.arange(n_films), truth]
     return Films(
         values,
         truth,
-        scores[np.arange(n_films), truth],
-        scores.argmax(axis=1) == truth,
+        confidence,
+        scores.argmax(axis=1) == truth if joint else confidence >= HALF,
         patient_codes(patients, n_films),
         names,
         _status_array(status, n_films),

@@ -46,6 +46,8 @@ class GoldList:
 def gold_lists(films: Films, thresholds: Sequence[float]) -> list[GoldList]:
     """Return G_c(τ) = {i : y_i = c, argmax p_i = c, p_i[c] ≥ τ}, one entry per class.
 
+    Under the decision ``threshold`` p_i[c] ≥ ½ takes the place of the argmax.
+
     Args:
         films: the checked inputs.
         thresholds: T confidences, any order.

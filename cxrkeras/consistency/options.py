@@ -11,6 +11,7 @@ from cxrkeras.errors import UsageError, unknown
 PAIR_WEIGHTS = ("product", "none", "geometric", "min")
 MACROS = ("strict", "skip")
 SAME_PATIENT = ("drop", "keep")
+DECISIONS = ("argmax", "threshold")
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Options:
         max_pairs: pairs drawn per class when there are more than twice as many.
         seed: seed of the drawn pairs.
         same_patient: ``drop`` pairs of one patient, or ``keep`` them.
+        decision: a film counts as correct where its class is the most probable one (``argmax``), or where the
+            probability of its class is at least one half (``threshold``: findings that may stand together).
 
     Raises:
         UsageError: an unknown option value or a number out of range.
@@ -39,12 +42,14 @@ class Options:
     max_pairs: int = 2_000_000
     seed: int = 0
     same_patient: str = "drop"
+    decision: str = "argmax"
 
     def __post_init__(self) -> None:
         for kind, value, known in (
             ("pair_weights", self.pair_weights, PAIR_WEIGHTS),
             ("macro", self.macro, MACROS),
             ("same_patient", self.same_patient, SAME_PATIENT),
+            ("decision", self.decision, DECISIONS),
         ):
             if value not in known:
                 raise unknown(kind, value, known)
@@ -85,5 +90,6 @@ class Options:
             "max_pairs": int(self.max_pairs),
             "seed": int(self.seed),
             "same_patient": self.same_patient,
+            "decision": self.decision,
             "native_grid": list(native),
         }

@@ -103,7 +103,7 @@ def consistency_change(
     chosen = Options(**options)
     ids = None if patients is None else list(patients)
     sides = [
-        aligned_films(maps, labels, probabilities, classes, ids, None, status)
+        aligned_films(maps, labels, probabilities, classes, ids, None, status, chosen.decision)
         for maps, probabilities, status in (
             (maps_from, probabilities_from, status_from),
             (maps_to, probabilities_to, status_to),

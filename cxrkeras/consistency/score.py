@@ -40,6 +40,7 @@ def c_score(
     max_pairs: int = 2_000_000,
     seed: int = 0,
     same_patient: str = "drop",
+    decision: str = "argmax",
     targets: ArrayLike | None = None,
     status: ArrayLike | None = None,
 ) -> ConsistencyScore:
@@ -64,6 +65,9 @@ def c_score(
         max_pairs: pairs drawn per class when it has more than twice as many.
         seed: seed of the draws.
         same_patient: ``drop`` or ``keep`` pairs of one patient.
+        decision: ``argmax``, or ``threshold`` for findings that may stand together: a row is a film and one of its
+            positive findings, correct where that finding's probability is at least one half; rows of `probabilities`
+            need not sum to 1.
         targets: class that each map explains ``[n]``; checked against `labels`.
         status: status of each map ``[n]``; default: that of `Maps`.
 
@@ -80,8 +84,8 @@ def c_score(
         >>> result.per_class["n_gold"].tolist()
         [4, 4]
     """
-    options = Options(threshold, gamma, grid, pair_weights, macro, max_pairs, seed, same_patient)
-    films = aligned_films(maps, labels, probabilities, classes, patients, targets, status)
+    options = Options(threshold, gamma, grid, pair_weights, macro, max_pairs, seed, same_patient, decision)
+    films = aligned_films(maps, labels, probabilities, classes, patients, targets, status, options.decision)
     table, means, gold_patients = score_tables(films, [options.threshold], [gamma], options)[0][0]
     return consistency_score(table, means, gold_patients, options.macro, options.as_parameters(films.grid))
 

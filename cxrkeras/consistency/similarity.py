@@ -70,7 +70,7 @@ def pair_similarity(
     if not (isinstance(bins, Integral) and bins >= 1):
         raise UsageError(f"bins: expected a whole number >= 1. Received {bins!r}.")
     checked = Options(**options)
-    films = aligned_films(maps, labels, probabilities, classes, patients, targets, status)
+    films = aligned_films(maps, labels, probabilities, classes, patients, targets, status, checked.decision)
     pooled, gold = gold_films(films, [checked.threshold])
     emphasised = emphasised_films(pooled, checked.gamma, checked.grid_for(films.grid))
     made = _Histograms(emphasised, gold, checked, int(bins))

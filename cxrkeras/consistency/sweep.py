@@ -59,7 +59,8 @@ def sweep(
         if not len(values):
             raise UsageError(f"no {what} to sweep. Expected at least one number, received none.")
     checked = [Options(threshold=tau, gamma=gamma, **options) for gamma in gammas for tau in thresholds]
-    films = aligned_films(maps, labels, probabilities, classes, patients, targets, status)
+    decision = checked[0].decision
+    films = aligned_films(maps, labels, probabilities, classes, patients, targets, status, decision)
     tables = []
     for gamma, of_gamma in zip(gammas, score_tables(films, thresholds, gammas, checked[0]), strict=True):
         for tau, (table, *_) in zip(thresholds, of_gamma, strict=True):

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from cxrkeras.data.findings import FindingPolicy, truth_of
 from cxrkeras.data.images import decode_film
 from cxrkeras.data.manifest import SPLITS, Manifest, read_manifest
 from cxrkeras.data.patients import same_number_patients, shared_patients
@@ -33,8 +34,8 @@ class Finding:
 
     Attributes:
         level: `error` where results would be wrong or training would stop, else `warning`.
-        kind: `unreadable`, `shared-patient`, `shared-bytes`, `one-class-split`, `duplicate-bytes`, `small-class`,
-            `same-number`, `no-patient` or `name-clash`.
+        kind: `unreadable`, `shared-patient`, `shared-bytes`, `one-class-split`, `one-sided-finding`,
+            `duplicate-bytes`, `small-class`, `same-number`, `no-patient` or `name-clash`.
         message: what is wrong and what to do, in one line.
         films: ids of the films concerned, sorted.
     """
@@ -51,7 +52,8 @@ class DataReport:
 
     Attributes:
         counts: `split, class, n_films, n_patients`; split is `all` where there are no splits, `n_patients` NaN where
-            no patient is known.
+            no patient is known. Where a film may have several findings, `n_films` are the positive ones, and
+            `n_negative` and `n_unknown` stand beside them.
         findings: errors first.
         notices: how the films were read.
         source: where they came from.
@@ -74,6 +76,7 @@ def check_data(
     split_column: str | None = None,
     label_column: str | None = None,
     patient_column: str | None = None,
+    findings: FindingPolicy | None = None,
     reporter: Reporter = SILENT,
 ) -> DataReport:
     """Read every film once and report what would spoil a training.
@@ -83,27 +86,34 @@ def check_data(
         split_column: column that names the split.
         label_column: column that names the class.
         patient_column: column that names the patient.
+        findings: which columns hold findings, as for `read_manifest`.
         reporter: told of progress.
 
     Raises:
         DataError: the layout itself cannot be read.
     """
-    manifest = read_manifest(path, split_column=split_column, label_column=label_column, patient_column=patient_column)
+    manifest = read_manifest(
+        path,
+        split_column=split_column,
+        label_column=label_column,
+        patient_column=patient_column,
+        findings=findings,
+    )
     failures, hashes = _read_all(manifest, reporter)
     frame = manifest.frame
-    findings = [
+    problems = [
         *_unreadable(failures),
         *_shared_patient(frame),
         *_same_bytes(frame.assign(sha256=hashes)),
-        *_one_class_splits(frame),
-        *_small_classes(frame, manifest.classes),
+        *(_one_sided_findings(manifest) if manifest.several else _one_class_splits(frame)),
+        *_small_classes(manifest),
         *_same_numbers(frame),
         *_without_patients(frame),
         *_name_clashes(frame),
     ]
     return DataReport(
-        counts=film_counts(frame),
-        findings=tuple(sorted(findings, key=lambda finding: finding.level)),
+        counts=film_counts(manifest),
+        findings=tuple(sorted(problems, key=lambda finding: finding.level)),
         notices=manifest.notices,
         source=manifest.source,
     )
@@ -124,22 +134,24 @@ def findings_table(report: DataReport) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["level", "kind", "n_films", "message", "films"])
 
 
-def film_counts(frame: pd.DataFrame) -> pd.DataFrame:
-    """Films and patients per split and class, columns `split, class, n_films, n_patients`."""
-    table = pd.DataFrame({"split": _splits(frame), "class": frame["label"], "path": frame["path"]})
-    table["patient"] = frame.get("patient", np.nan)
-    known = "patient" in frame
-    rows = [
-        {
-            "split": split,
-            "class": label,
-            "n_films": len(films),
-            "n_patients": films["patient"].nunique() if known else np.nan,
-        }
-        for (split, label), films in table.groupby(["split", "class"])
-    ]
-    rank = {split: place for place, split in enumerate(SPLITS)}
-    return pd.DataFrame(sorted(rows, key=lambda row: (rank.get(row["split"], -1), row["class"])))
+def film_counts(manifest: Manifest) -> pd.DataFrame:
+    """Films and patients per split and class, as `DataReport.counts`."""
+    rows = []
+    for split, films in _by_split(manifest.frame):
+        truth = truth_of(films, manifest.classes)
+        for c, name in enumerate(manifest.classes):
+            own = films[truth[:, c] == 1] if manifest.several else films[films["label"].eq(name)]
+            row = {
+                "split": split,
+                "class": name,
+                "n_films": len(own),
+                "n_patients": own["patient"].nunique() if "patient" in films else np.nan,
+            }
+            if manifest.several:
+                row |= {"n_negative": int((truth[:, c] == 0).sum()), "n_unknown": int(np.isnan(truth[:, c]).sum())}
+            if manifest.several or len(own):
+                rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def _read_all(manifest: Manifest, reporter: Reporter) -> tuple[dict[str, str], list[str]]:
@@ -219,15 +231,35 @@ def _one_class_splits(frame: pd.DataFrame) -> list[Finding]:
     return findings
 
 
-def _small_classes(frame: pd.DataFrame, classes: tuple[str, ...]) -> list[Finding]:
+def _one_sided_findings(manifest: Manifest) -> list[Finding]:
+    problems = []
+    for split, films in _by_split(manifest.frame):
+        truth = truth_of(films, manifest.classes)
+        for c, name in enumerate(manifest.classes):
+            for value, word in ((1, "positive"), (0, "negative")):
+                if not (truth[:, c] == value).any():
+                    where = "" if split == "all" else f" in split {split}"
+                    message = (
+                        f"finding '{name}' has no {word} film{where}. Expected both, else nothing can be learned or "
+                        "measured there; add films, or leave it out with --findings."
+                    )
+                    problems.append(Finding("error", "one-sided-finding", message, _films([films["path"]])))
+    return problems
+
+
+def _small_classes(manifest: Manifest) -> list[Finding]:
     findings = []
-    for split, films in frame.groupby(_splits(frame)):
-        for name in classes:
-            own = films["path"][films["label"].eq(name)]
-            if len(own) < SMALL_CLASS:
+    several = manifest.several
+    for split, films in _by_split(manifest.frame):
+        positive = truth_of(films, manifest.classes) == 1
+        for c, name in enumerate(manifest.classes):
+            own = films["path"][positive[:, c] if several else films["label"].eq(name)]
+            # a finding without any is an error already
+            if len(own) < SMALL_CLASS and (len(own) or not several):
                 where = "" if split == "all" else f" in split {split}"
+                kind, what = ("finding", "positive films") if several else ("class", "films")
                 message = (
-                    f"class '{name}' has {len(own)} films{where}. Expected {SMALL_CLASS} or more, below which its "
+                    f"{kind} '{name}' has {len(own)} {what}{where}. Expected {SMALL_CLASS} or more, below which its "
                     "figures mean little; add films."
                 )
                 findings.append(Finding("warning", "small-class", message, _films([own])))
@@ -267,6 +299,12 @@ def _name_clashes(frame: pd.DataFrame) -> list[Finding]:
         "masks that name an image without its folder cannot be matched to them; rename them or give full paths."
     )
     return [Finding("warning", "name-clash", message, _films([clashing]))]
+
+
+def _by_split(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The films of each split: train, val, test, or all of them where there are no splits."""
+    groups = dict(list(frame.groupby(_splits(frame))))
+    return [(split, groups[split]) for split in ("all", *SPLITS) if split in groups]
 
 
 def _splits(frame: pd.DataFrame) -> pd.Series:

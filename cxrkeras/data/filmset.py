@@ -24,6 +24,8 @@ class FilmSet:
         labels: class index per film, int ``[n]``; −1 where unknown.
         ids: film ids (the manifest's `path`), ``[n]``.
         hashes: SHA-256 of each file, ``[n]``.
+        truth: where a film may have several findings, 1, 0 or NaN (unknown) each, float ``[n, n_classes]``; None where
+            a film has one class. `labels` is −1 then.
     """
 
     store: FilmStore
@@ -31,10 +33,12 @@ class FilmSet:
     labels: np.ndarray
     ids: np.ndarray
     hashes: np.ndarray
+    truth: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def take(self, rows: np.ndarray) -> FilmSet:
         """The films at these positions (or of this boolean mask), in that order."""
-        return FilmSet(self.store, self.indices[rows], self.labels[rows], self.ids[rows], self.hashes[rows])
+        truth = None if self.truth is None else self.truth[rows]
+        return FilmSet(self.store, self.indices[rows], self.labels[rows], self.ids[rows], self.hashes[rows], truth)

@@ -6,7 +6,7 @@ Knows where films, labels, patients and splits are written; checks what only the
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +15,8 @@ from cxrkeras.data.images import SUFFIXES
 from cxrkeras.errors import DataError, did_you_mean
 
 TABLE_NAMES = ("manifest.csv", "metadata.csv")
+# A column of tables that we write: the folder film ids are relative to, so that they stay what they were.
+FILMS_ROOT = "films_root"
 _ALIASES = {
     "path": ("path", "image", "image_index"),
     "label": ("label", "class"),
@@ -47,32 +49,36 @@ def films_of_folders(folder: Path, split_name: SplitName) -> tuple[pd.DataFrame,
     return pd.DataFrame(rows), notices
 
 
-def films_of_table(file: Path, columns: Mapping[str, str | None]) -> tuple[pd.DataFrame, Path, list[str]]:
+def films_of_table(
+    file: Path, columns: Mapping[str, str | None], *, labelled: bool = True
+) -> tuple[pd.DataFrame, Path, list[str]]:
     """Read a CSV that lists films.
 
     Args:
         file: the table, absolute.
         columns: for `label`, `patient` and `split` the column asked for by name, or None for the aliases.
+        labelled: a column holds each film's one class; without it no label is read, and a column of that name is kept
+            as `original_label`.
 
     Returns:
-        The table with `path`, `label` and, where found, `patient` and `split`; the folder that the paths are
-        relative to; notices.
+        The table with `path`, `label` if asked, and, where found, `patient` and `split`; the folder that the paths
+        are relative to; notices.
 
     Raises:
         DataError: an unreadable table, a missing column, or listed films that do not exist.
     """
-    header = _read(file, nrows=0)
-    chosen = _chosen_columns(list(header.columns), columns, file)
-    raw = _read(file, dtype=dict.fromkeys(chosen.values(), "str"))
+    chosen = _chosen_columns(table_columns(file), columns, file, labelled)
+    raw = read_table(file, dtype=dict.fromkeys(chosen.values(), "str"))
     if raw.empty:
         raise DataError(f"{file} lists no films. Expected one row per film below the header; fill it.")
-    frame = raw.copy()
+    frame = raw.copy() if labelled else _label_set_aside(raw)
     for name, column in chosen.items():
         if name in raw and column != name:
             frame[f"original_{name}"] = raw[name]
         frame[name] = raw[column]
     files = _listed_files(frame["path"].fillna(""), file, by_stem=chosen["path"].lower() != "path")
-    root = _common_root(files, file.parent)
+    root = _stated_root(frame, files) or common_root(files, file.parent)
+    frame = frame.drop(columns=FILMS_ROOT, errors="ignore")
     frame["path"] = [path.relative_to(root).as_posix() for path in files]
     notices = [] if root == file.parent else [f"Films lie outside the table's folder; ids are relative to {root}."]
     return frame, root, notices
@@ -132,7 +138,28 @@ def _suffixes_in(folder: Path) -> str:
     return f", files found: {listed}" if listed else ""
 
 
-def _read(file: Path, **options: object) -> pd.DataFrame:
+def _label_set_aside(raw: pd.DataFrame) -> pd.DataFrame:
+    """The table with its label as `original_label`; one that is there already was set aside before, and stays."""
+    if "original_label" in raw:
+        return raw.drop(columns=["label"], errors="ignore")
+    return raw.rename(columns={"label": "original_label"})
+
+
+def table_columns(file: Path) -> list[str]:
+    """Column names of a table.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    return list(read_table(file, nrows=0).columns)
+
+
+def read_table(file: Path, **options: object) -> pd.DataFrame:
+    """A table as the user wrote it; `options` go to `pandas.read_csv`.
+
+    Raises:
+        DataError: it cannot be read.
+    """
     try:
         # "NA" and "None" are legal class names: only an empty field is missing.
         frame = pd.read_csv(file, keep_default_na=False, na_values=[""], encoding="utf-8-sig", **options)
@@ -142,13 +169,15 @@ def _read(file: Path, **options: object) -> pd.DataFrame:
     return frame
 
 
-def _chosen_columns(have: list[str], asked: Mapping[str, str | None], file: Path) -> dict[str, str]:
+def _chosen_columns(have: list[str], asked: Mapping[str, str | None], file: Path, labelled: bool) -> dict[str, str]:
     """Which column of the table plays which part."""
     plain = {}
     for column in have:
         plain.setdefault(str(column).strip().lower().replace(" ", "_"), column)
     chosen = {}
     for name, aliases in _ALIASES.items():
+        if name == "label" and not labelled:
+            continue
         wanted = asked.get(name)
         if wanted is not None:
             if wanted not in have:
@@ -164,7 +193,7 @@ def _chosen_columns(have: list[str], asked: Mapping[str, str | None], file: Path
             f"{file} has no column that names the films. Expected one of: {', '.join(_ALIASES['path'])}; columns: "
             f"{', '.join(map(str, have))}. Rename one of them."
         )
-    if "label" not in chosen:
+    if labelled and "label" not in chosen:
         raise DataError(
             f"{file} has no label column. Expected one of: {', '.join(_ALIASES['label'])}; columns: "
             f"{', '.join(map(str, have))}. Name the column that holds the class with --label-column."
@@ -184,13 +213,24 @@ def _listed_files(values: pd.Series, table: Path, by_stem: bool) -> list[Path]:
             files[i] = _same_stem(values.iloc[i], known, table) or files[i]
         absent = [i for i in absent if not values.iloc[i] or not files[i].is_file()]
     if absent:
-        first = ", ".join(f"'{values.iloc[i]}'" for i in absent[:3])
-        raise DataError(
-            f"{len(absent)} of {len(files)} films listed in {table} do not exist: {first}"
-            f"{', …' if len(absent) > 3 else ''}. Expected paths relative to {table.parent}; "
-            "correct them or take the rows out."
-        )
+        raise absent_films([values.iloc[i] for i in absent], len(files), table, f"paths relative to {table.parent}")
     return files
+
+
+def absent_films(absent: Sequence[str], n: int, table: Path, expected: str) -> DataError:
+    """The error that names every listed film that does not exist.
+
+    Args:
+        absent: their paths as written.
+        n: films listed in all.
+        table: the table.
+        expected: what its paths should be.
+    """
+    named = ", ".join(f"'{value}'" for value in absent)
+    return DataError(
+        f"{len(absent)} of {n} films listed in {table} do not exist: {named}. "
+        f"Expected {expected}; correct them or take the rows out."
+    )
 
 
 def _same_stem(value: str, known: Mapping[str, list[Path]], table: Path) -> Path | None:
@@ -208,7 +248,15 @@ def _same_stem(value: str, known: Mapping[str, list[Path]], table: Path) -> Path
     return films[0] if films else None
 
 
-def _common_root(files: list[Path], folder: Path) -> Path:
+def _stated_root(frame: pd.DataFrame, files: list[Path]) -> Path | None:
+    """The folder that the table says its films' ids are relative to, if it holds all of them."""
+    stated = set(frame[FILMS_ROOT].astype(str)) if FILMS_ROOT in frame else set()
+    root = Path(os.path.normpath(stated.pop())) if len(stated) == 1 else None
+    return root if root is not None and all(file.is_relative_to(root) for file in files) else None
+
+
+def common_root(files: list[Path], folder: Path) -> Path:
+    """`folder` if it holds all the files, else the deepest folder that does."""
     if all(file.is_relative_to(folder) for file in files):
         return folder
     return Path(os.path.commonpath([file.parent for file in files]))

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from cxrkeras.data.layouts import TABLE_NAMES, films_of_folders, films_of_table
+from cxrkeras.data.chexpert import chexpert_tables, films_of_chexpert, is_chexpert
+from cxrkeras.data.findings import ALL, FindingPolicy, chosen_findings, rarest_positives, stated_findings, with_truth
+from cxrkeras.data.layouts import TABLE_NAMES, films_of_folders, films_of_table, table_columns
 from cxrkeras.data.patients import patients_from_names, subtypes_from_names
 from cxrkeras.errors import DataError, did_you_mean
 
@@ -37,9 +39,12 @@ class Manifest:
             `patient` column is absent and every film counts as its own patient; with some, a film without it has
             its own path as patient.
         root: folder that the paths are relative to, absolute.
-        classes: class names, sorted; a label's number is its place here.
+        classes: class names, sorted; a label's number is its place here. With several findings a film: the findings,
+            in the order asked.
         notices: what the user should know about how the films were read, a sentence each.
         source: where the films came from.
+        several: a film may have several findings: `truth_<finding>` columns hold 1, 0 or NaN (unknown), and `label`
+            joins the positive ones.
     """
 
     frame: pd.DataFrame
@@ -47,9 +52,15 @@ class Manifest:
     classes: tuple[str, ...]
     notices: tuple[str, ...]
     source: str
+    several: bool = False
 
     def __len__(self) -> int:
         return len(self.frame)
+
+    @property
+    def strata(self) -> pd.Series:
+        """What splits and subsets are stratified by: the label, or a film's rarest positive finding."""
+        return rarest_positives(self.frame, self.classes) if self.several else self.frame["label"]
 
     def file(self, i: int) -> Path:
         """Absolute path of film number `i`."""
@@ -71,13 +82,15 @@ def read_manifest(
     label_column: str | None = None,
     patient_column: str | None = None,
     one_class: bool = False,
+    findings: FindingPolicy | None = None,
 ) -> Manifest:
     """Read the films of a folder or of a CSV table.
 
     A folder may hold `manifest.csv` or `metadata.csv` (then that table is read), split folders with class folders in
     them, or class folders. A table has columns `path` or `image` or `image_index`, `label` or `class`, and may have
     `patient` or `patient_id` or `patient_group`, and `split`. Names are compared without regard to case. Where no
-    column names patients, Kermany file names do.
+    column names patients, Kermany file names do. A CheXpert table, or a folder that holds one, gives several findings
+    a film, and so does any table whose finding columns are named.
 
     Args:
         path: folder or CSV file.
@@ -86,6 +99,7 @@ def read_manifest(
         patient_column: column that names the patient, instead of the aliases. A column that another one displaces
             from `label`, `patient` or `split` is kept as `original_<name>`.
         one_class: accept films of a single class, which can be evaluated and explained but not trained on.
+        findings: which columns hold findings, and what uncertain and blank entries become.
 
     Returns:
         The manifest, splits as the user gave them.
@@ -104,20 +118,37 @@ def read_manifest(
     columns = {"split": split_column, "label": label_column, "patient": patient_column}
     if source.is_dir():
         table = next((source / name for name in TABLE_NAMES if (source / name).is_file()), None)
+        if table is None and (tables := [] if label_column else chexpert_tables(source)):
+            return _manifest_of_chexpert(tables, columns, findings)
         if table is None:
+            _refuse_policy(findings, f"{source} is read by its class folders")
             return _manifest_of_folders(source, columns, one_class)
         source = table
+    have = table_columns(source)
+    asked = findings is not None and findings.names is not None
+    if asked and label_column is not None:
+        raise DataError(
+            f"--label-column {label_column} names one class a film, --findings several. Leave one of them out."
+        )
+    if label_column is None and is_chexpert(have):
+        return _manifest_of_chexpert([source], columns, findings)
+    if asked or (label_column is None and len(stated_findings(have)) > 1):
+        return _manifest_of_findings(source, columns, findings or FindingPolicy(), have)
+    _refuse_policy(findings, f"{source} is read by its label column")
     frame, root, notices = films_of_table(source, columns)
     return _manifest(frame, root, notices, str(source), one_class=one_class)
 
 
-def manifest_from_frame(frame: pd.DataFrame, root: str | os.PathLike[str]) -> Manifest:
+def manifest_from_frame(
+    frame: pd.DataFrame, root: str | os.PathLike[str], *, findings: tuple[str, ...] | None = None
+) -> Manifest:
     """Rebuild a manifest from a stored table, for example a run's.
 
     Args:
         frame: `path`, `label` and further columns; `patient` and `split` where known. File names are not asked for
             patients, no film has to exist, and one class is enough.
         root: folder that the paths are relative to.
+        findings: the findings whose truth the table holds, where a film may have several.
 
     Raises:
         DataError: a column is missing, a label is empty, or a split name is unknown.
@@ -128,7 +159,8 @@ def manifest_from_frame(frame: pd.DataFrame, root: str | os.PathLike[str]) -> Ma
             f"a stored manifest needs the columns path and label. Missing: {', '.join(missing)}; received "
             f"{', '.join(map(str, frame.columns))}. Use the run's manifest.csv."
         )
-    return _manifest(frame, Path(root).expanduser().absolute(), [], "stored table", one_class=True, names=False)
+    folder = Path(root).expanduser().absolute()
+    return _manifest(frame, folder, [], "stored table", one_class=True, names=False, findings=findings)
 
 
 def split_name(word: str) -> str | None:
@@ -152,8 +184,51 @@ def _manifest_of_folders(folder: Path, columns: dict[str, str | None], one_class
     return _manifest(frame, folder, notices, f"{kind} in {folder}", one_class=one_class)
 
 
+def _manifest_of_chexpert(tables: list[Path], columns: dict[str, str | None], policy: FindingPolicy | None) -> Manifest:
+    if named := [name for name, column in columns.items() if column]:
+        raise DataError(
+            f"--{named[0]}-column does not apply to the CheXpert table {tables[0]}: its paths name the patients. "
+            "Leave it out, or rename the column Path to path to read a table of your own."
+        )
+    frame, findings, root, notices = films_of_chexpert(tables, policy or FindingPolicy())
+    source = " and ".join(map(str, tables))
+    return _manifest(frame, root, notices, source, one_class=True, names=False, findings=findings)
+
+
+def _manifest_of_findings(
+    table: Path, columns: dict[str, str | None], policy: FindingPolicy, have: list[str]
+) -> Manifest:
+    stated = stated_findings(have)
+    asked = stated if policy.names is None or (policy.names == (ALL,) and stated) else policy.names
+    if asked == (ALL,):
+        raise DataError(
+            f"--findings all means CheXpert's fourteen, and {table} is no CheXpert table. "
+            f"Name the columns that hold findings; columns: {', '.join(have)}."
+        )
+    findings = chosen_findings(asked, [*have, *stated], str(table))
+    frame, root, notices = films_of_table(table, columns, labelled=False)
+    frame, told = with_truth(frame, findings, policy, str(table))
+    return _manifest(frame, root, notices + told, str(table), one_class=True, findings=findings)
+
+
+def _refuse_policy(policy: FindingPolicy | None, instead: str) -> None:
+    """A policy that would change nothing is a mistake of the user's."""
+    if policy is not None and policy != FindingPolicy():
+        raise DataError(
+            f"--findings, --uncertain, --blank and --views read the columns of a table of findings, but {instead}. "
+            "Name the columns with --findings, or leave these options out."
+        )
+
+
 def _manifest(
-    frame: pd.DataFrame, root: Path, notices: list[str], source: str, *, one_class: bool, names: bool = True
+    frame: pd.DataFrame,
+    root: Path,
+    notices: list[str],
+    source: str,
+    *,
+    one_class: bool,
+    names: bool = True,
+    findings: tuple[str, ...] | None = None,
 ) -> Manifest:
     frame = frame.copy()
     for column in {"path", "label", "patient", "split"} & set(frame.columns):
@@ -161,7 +236,7 @@ def _manifest(
         if column != "path":
             frame[column] = frame[column].str.strip()
     _check_ids(frame["path"], source)
-    classes = _checked_classes(frame, source, one_class)
+    classes = findings or _checked_classes(frame, source, one_class)
     if "split" in frame:
         frame["split"] = _checked_splits(frame, source)
     if "patient" not in frame and names:
@@ -174,7 +249,8 @@ def _manifest(
         notices = [*notices, *more]
     order = [column for column in _COLUMNS if column in frame]
     frame = frame[order + [column for column in frame if column not in order]]
-    return Manifest(frame.sort_values("path", ignore_index=True), root, classes, tuple(notices), source)
+    frame = frame.sort_values("path", ignore_index=True)
+    return Manifest(frame, root, classes, tuple(notices), source, several=findings is not None)
 
 
 def _with_own_patients(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

@@ -41,7 +41,7 @@ def film_batches(
     Args:
         store: the films.
         indices: film numbers in the store, int ``[n]``.
-        labels: class index of each of them, int ``[n]``.
+        labels: class index of each of them, int ``[n]``, or its findings, float ``[n, n_classes]``.
         batch_size: films a batch.
         shuffle_seed: the order is `np.random.default_rng(shuffle_seed).permutation(n)`, None keeps it. Pass
             `(seed, epoch)` for another order in every epoch.
@@ -50,18 +50,19 @@ def film_batches(
         pad_last: fill the last batch up with its last film, so that every batch has one shape.
 
     Returns:
-        Dataset of `(films float32 [B, H, W, 3] in 0..255, labels int32 [B], index int32 [B])`; `index` is the film's
-        number in the store, −1 for padding.
+        Dataset of `(films float32 [B, H, W, 3] in 0..255, labels, index int32 [B])`; labels are int32 ``[B]``, or
+        float32 ``[B, n_classes]`` for findings; `index` is the film's number in the store, −1 for padding.
 
     Raises:
         FilmError: a film cannot be read.
         UsageError: `batch_size` below 1, or labels that do not match the indices.
     """
-    indices, labels = np.asarray(indices, np.int32), np.asarray(labels, np.int32)
-    if batch_size < 1 or indices.shape != labels.shape or indices.ndim != 1:
+    indices = np.asarray(indices, np.int32)
+    labels = np.asarray(labels, np.float32 if np.ndim(labels) == 2 else np.int32)
+    if batch_size < 1 or indices.ndim != 1 or indices.shape != labels.shape[:1] or labels.ndim > 2:
         raise UsageError(
             f"batches need a batch size of 1 or more and one label per film. Received batch size {batch_size}, "
-            f"{indices.size} films and {labels.size} labels; give them in one order and length."
+            f"{indices.size} films and {len(labels) if labels.ndim else 1} labels; give them in one order and length."
         )
     store.preload(indices)
     order = (
@@ -87,7 +88,7 @@ def film_batches(
     n_films = batch_size if pad_last or len(order) % batch_size == 0 else None
     signature = [
         tf.TensorSpec((n_films, *store.size), tf.float32),
-        tf.TensorSpec((n_films,), tf.int32),
+        tf.TensorSpec((n_films, *labels.shape[1:]), labels.dtype),
         tf.TensorSpec((n_films,), tf.int32),
     ]
     if motions is not None:

@@ -11,12 +11,17 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
+from cxrkeras.data.findings import rarest_positives, truth_of
 from cxrkeras.data.manifest import SPLITS, Manifest
 from cxrkeras.data.patients import SharedPatient, shared_patients
 from cxrkeras.errors import DataError, UsageError
 
 USABLE_VALIDATION = 20
+# A column that `fractions` adds; its validation films were chosen on purpose, however few they are.
+FRACTION = "label_fraction"
 _MOST_FOLDS = 20
+# what a split without a side of a finding costs beside the differences of shares, and a train without it
+_MISSING, _NOT_IN_TRAIN = 1e3, 1e6
 # A patient in several splits stays where it matters most that nobody else knows it.
 _PRIORITY = ("test", "val", "train")
 
@@ -32,8 +37,9 @@ def prepare_splits(
     """Give every film one of train, val and test without a patient in two of them.
 
     A test split of the user's is left untouched. A validation split of the user's stays if it has every class and at
-    least 20 films, else it is merged into train. What is missing is carved out of train: stratified by label,
-    grouped by patient. The validation fraction is a share of the films that are left for train and val.
+    least 20 films (any number in a table of `fractions`), else it is merged into train. What is missing is carved out
+    of train: stratified by label, grouped by patient. The validation fraction is a share of the films that are left for
+    train and val.
 
     Args:
         manifest: films with or without splits.
@@ -44,6 +50,9 @@ def prepare_splits(
 
     Returns:
         The manifest with a complete `split` column; its notices say what was done.
+
+    Several findings a film: stratified by each film's rarest positive finding; train needs positives and negatives of
+    every finding, and another split without them is a notice, because its figures of that finding are undefined.
 
     Raises:
         DataError: a patient is in two splits, a split has no film of a class, or a class has too few patients. A
@@ -59,7 +68,7 @@ def prepare_splits(
         frame["split"] = "train"
         notices.append("There are no splits; train, val and test are made here.")
     _require_train(frame, manifest.source)
-    frame, merged = _without_unusable_validation(frame, manifest.classes)
+    frame, merged = _without_unusable_validation(frame, () if manifest.several else manifest.classes)
     notices += merged
     if drop_shared:
         frame, dropped = _without_shared(frame)
@@ -67,9 +76,12 @@ def prepare_splits(
     notices += _accepted_overlap(frame)
     for split, fraction in (("test", test_fraction), ("val", validation_fraction)):
         if not frame["split"].eq(split).any():
-            frame = _carved(frame, split, fraction, seed)
+            frame = _carved(frame, manifest, split, fraction, seed)
             notices.append(_carved_notice(frame, split))
-    _require_classes(frame, manifest.classes)
+    if manifest.several:
+        notices += _missing_sides(frame, manifest.classes)
+    else:
+        _require_classes(frame, manifest.classes)
     columns = [name for name in ("path", "label", "patient", "split") if name in frame]
     frame = frame[columns + [name for name in frame if name not in columns]]
     return manifest.with_frame(frame, *notices)
@@ -91,11 +103,16 @@ def limit_films(manifest: Manifest, n: int, seed: int = 0) -> Manifest:
     if n < 1:
         raise UsageError(f"a limit counts films per class and split. Expected 1 or more, received {n}.")
     frame = manifest.frame
-    ranks = pd.Series([_rank(seed, path) for path in frame["path"]], index=frame.index)
-    groups = [frame[name] for name in ("split", "label") if name in frame]
+    ranks = pd.Series([seeded_rank(seed, path) for path in frame["path"]], index=frame.index)
+    groups = [*([frame["split"]] if "split" in frame else []), manifest.strata]
     kept = ranks.groupby(groups).rank(method="first") <= n
     notice = f"Limited to {n} films per class and split: {kept.sum()} of {len(frame)} films."
     return manifest.with_frame(frame[kept], notice)
+
+
+def seeded_rank(seed: int, name: str) -> int:
+    """The place of a name in an order that the seed alone decides, whatever else is there."""
+    return int.from_bytes(hashlib.sha256(f"{seed}\0{name}".encode()).digest()[:7])
 
 
 def overlap_message(shared: list[SharedPatient]) -> str:
@@ -118,7 +135,7 @@ def _require_train(frame: pd.DataFrame, source: str) -> None:
 def _without_unusable_validation(frame: pd.DataFrame, classes: tuple[str, ...]) -> tuple[pd.DataFrame, list[str]]:
     val = frame["split"].eq("val")
     lacking = [name for name in classes if not frame["label"][val].eq(name).any()]
-    if not val.any() or (val.sum() >= USABLE_VALIDATION and not lacking):
+    if not val.any() or ((val.sum() >= USABLE_VALIDATION or FRACTION in frame) and not lacking):
         return frame, []
     reason = f"has no film of {', '.join(lacking)}" if lacking else f"has fewer than {USABLE_VALIDATION} films"
     notice = f"The given validation split ({val.sum()} films) {reason}; it is merged into train."
@@ -155,25 +172,23 @@ def _accepted_overlap(frame: pd.DataFrame) -> list[str]:
     ]
 
 
-def _carved(frame: pd.DataFrame, split: str, fraction: float, seed: int) -> pd.DataFrame:
+def _carved(frame: pd.DataFrame, manifest: Manifest, split: str, fraction: float, seed: int) -> pd.DataFrame:
     """Move whole patients from train to `split`, the best of the stratified folds' unions."""
     pool = frame[frame["split"].eq("train")]
     patients = pool["patient"] if "patient" in pool else pool["path"]
-    per_class = patients.groupby(pool["label"]).nunique()
-    if per_class.min() < 2:
-        raise DataError(
-            f"class '{per_class.idxmin()}' has films of one patient only in train, so {split} would have none. "
-            f"Expected at least two patients per class; add films, or give a {split} split of your own."
-        )
-    taken, folds = _folds(fraction, int(per_class.min()))
-    codes = pd.factorize(pool["label"], sort=True)[0]
+    taken, folds = _folds(fraction, _most_folds(pool, patients, manifest, split))
+    codes = pd.factorize(_strata(pool, manifest, folds), sort=True)[0]
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
     parts = [part for _, part in splitter.split(codes, codes, patients)]
-    counts = np.array([np.bincount(codes[part], minlength=codes.max() + 1) for part in parts])
+    has = _presence(pool, manifest)
+    counts = np.array([has[part].sum(axis=0) for part in parts])
     unions = np.array([np.roll(counts, -start, axis=0)[:taken].sum(axis=0) for start in range(folds)])
     total = counts.sum(axis=0)
     cost = np.abs(unions / total - fraction).sum(axis=1)
-    cost[((unions == 0) | (unions == total)).any(axis=1)] = np.inf
+    # one class a film: every split needs every class; a rare finding may be missing, least of all in train
+    nowhere, not_in_train = (_MISSING, _NOT_IN_TRAIN) if manifest.several else (np.inf, np.inf)
+    for lacking, price in ((unions == 0, nowhere), (unions == total, not_in_train)):
+        cost[lacking.any(axis=1)] += price * lacking.sum(axis=1)[lacking.any(axis=1)]
     best = int(np.argmin(cost))
     if np.isinf(cost[best]):
         raise DataError(
@@ -184,6 +199,56 @@ def _carved(frame: pd.DataFrame, split: str, fraction: float, seed: int) -> pd.D
     result = frame.copy()
     result.loc[pool.index[rows], "split"] = split
     return result
+
+
+def _most_folds(pool: pd.DataFrame, patients: pd.Series, manifest: Manifest, split: str) -> int:
+    """Into how many folds the patients may go: as many as the rarest class has; findings as the largest stratum has."""
+    if manifest.several:
+        return int(min(patients.nunique(), rarest_positives(pool, manifest.classes).value_counts().max()))
+    per_class = patients.groupby(pool["label"]).nunique()
+    if per_class.min() < 2:
+        raise DataError(
+            f"class '{per_class.idxmin()}' has films of one patient only in train, so {split} would have none. "
+            f"Expected at least two patients per class; add films, or give a {split} split of your own."
+        )
+    return int(per_class.min())
+
+
+def _presence(pool: pd.DataFrame, manifest: Manifest) -> np.ndarray:
+    """What a split should have some of, bool ``[n, k]``: films of each class, or both known sides of each finding."""
+    if not manifest.several:
+        return np.stack([pool["label"].eq(name) for name in sorted(set(pool["label"]))], axis=1)
+    truth = truth_of(pool, manifest.classes)
+    sides = np.concatenate([truth == 1, truth == 0], axis=1)
+    return sides[:, sides.any(axis=0)]
+
+
+def _strata(pool: pd.DataFrame, manifest: Manifest, folds: int) -> pd.Series:
+    """What the folds are stratified by; findings that are positive on fewer films than folds join the largest."""
+    if not manifest.several:
+        return pool["label"]
+    strata = rarest_positives(pool, manifest.classes)
+    sizes = strata.value_counts()
+    return strata.where(strata.map(sizes) >= folds, sizes.index[0])
+
+
+def _missing_sides(frame: pd.DataFrame, findings: tuple[str, ...]) -> list[str]:
+    """A notice for each split without positives or negatives of a finding; an error where it is train."""
+    notices = []
+    for split in SPLITS:
+        truth = truth_of(frame[frame["split"].eq(split)], findings)
+        for value, word in ((1, "positive"), (0, "negative")):
+            lacking = [name for name, has in zip(findings, (truth == value).any(axis=0), strict=True) if not has]
+            if lacking and split == "train":
+                raise DataError(
+                    f"split train has no {word} film of {', '.join(lacking)}. Expected positives and negatives of "
+                    "every finding to learn from; add films, or leave the finding out with --findings."
+                )
+            if lacking:
+                notices.append(
+                    f"Split {split} has no {word} film of {', '.join(lacking)}: their AUC is undefined there."
+                )
+    return notices
 
 
 def _folds(fraction: float, patients: int) -> tuple[int, int]:
@@ -207,7 +272,3 @@ def _require_classes(frame: pd.DataFrame, classes: tuple[str, ...]) -> None:
                 f"split {split} has no film of {', '.join(lacking)}. Expected every class in every split: "
                 f"{', '.join(classes)}; add films, or correct the labels or splits."
             )
-
-
-def _rank(seed: int, path: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed}\0{path}".encode()).digest()[:7])

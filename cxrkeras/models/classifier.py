@@ -6,6 +6,7 @@ Flat, so that every backbone layer is reachable by its own name. Knows no data a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import keras
 import numpy as np
@@ -14,6 +15,7 @@ from cxrkeras.models.backbones import Backbone, check_grid
 from cxrkeras.models.preprocessing import preprocessing_layer
 
 POOLING, DROPOUT, LOGITS, PROBABILITIES = "head_pooling", "head_dropout", "logits", "probabilities"
+Activation = Literal["softmax", "sigmoid"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Classifier:
         pooled: films -> pooled features ``[n, channels]``.
         head: pooled features -> logits; shares its weights too.
         preprocessing: mode of the first layer.
+        activation: `softmax` for one class a film, `sigmoid` for findings that may stand together.
     """
 
     backbone: Backbone
@@ -37,6 +40,11 @@ class Classifier:
     pooled: keras.Model
     head: keras.Model
     preprocessing: str
+    activation: Activation = "softmax"
+
+    def probabilities_of(self, logits: np.ndarray) -> np.ndarray:
+        """Probabilities ``[n, n_classes]`` in float64 of this classifier's logits ``[n, n_classes]``."""
+        return softmax(logits) if self.activation == "softmax" else sigmoid(logits)
 
     @property
     def image_size(self) -> int:
@@ -99,6 +107,7 @@ def build_classifier(
     image_size: int,
     *,
     preprocessing: str | None = None,
+    activation: Activation = "softmax",
     dropout: float = 0.3,
     seed: int = 0,
     allow_coarse: bool = False,
@@ -107,9 +116,10 @@ def build_classifier(
 
     Args:
         row: backbone, see `backbones.backbone`.
-        classes: two or more class names.
+        classes: two or more class names, or one or more findings with `sigmoid`.
         image_size: side of the square input in pixels.
         preprocessing: mode of `models.preprocessing`; None takes the backbone's own.
+        activation: `softmax` over the classes, or `sigmoid` for each finding on its own.
         dropout: rate before the logits.
         seed: draws every initial weight.
         allow_coarse: accept a head grid under 3×3.
@@ -126,7 +136,11 @@ def build_classifier(
     drop = keras.layers.Dropout(dropout, seed=seed, name=DROPOUT)
     dense = keras.layers.Dense(len(classes), dtype="float32", name=LOGITS)
     logits = dense(drop(pooled))
-    probabilities = keras.layers.Softmax(dtype="float32", name=PROBABILITIES)(logits)
+    if activation == "softmax":
+        last = keras.layers.Softmax(dtype="float32", name=PROBABILITIES)
+    else:
+        last = keras.layers.Activation("sigmoid", dtype="float32", name=PROBABILITIES)
+    probabilities = last(logits)
     cached = keras.Input((int(features.shape[-1]),), name="pooled_features")
     return Classifier(
         backbone=row,
@@ -136,6 +150,7 @@ def build_classifier(
         pooled=keras.Model(films, pooled, name="pooled"),
         head=keras.Model(cached, dense(drop(cached)), name="head"),
         preprocessing=mode,
+        activation=activation,
     )
 
 
@@ -143,3 +158,9 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     """Row-wise softmax in float64 of logits ``[n, n_classes]``, returned as float64."""
     shifted = np.exp(np.asarray(logits, np.float64) - np.max(logits, axis=-1, keepdims=True))
     return shifted / shifted.sum(axis=-1, keepdims=True)
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Element-wise logistic function in float64, without overflow at large negative logits."""
+    shrunk = np.exp(-np.abs(np.asarray(logits, np.float64)))
+    return np.where(np.asarray(logits) >= 0, 1 / (1 + shrunk), shrunk / (1 + shrunk))

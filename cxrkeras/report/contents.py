@@ -18,6 +18,29 @@ def _none() -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
+class Localized:
+    """Where the maps of one checkpoint lie against one set of marks, scored in one way.
+
+    Attributes:
+        epoch: the checkpoint.
+        way: marks, threshold and slice in words.
+        trained: whether the head was trained at all.
+        summary, chance, comparisons, terciles, readers: tables of the localization.
+        sentences: what they say.
+    """
+
+    epoch: int
+    way: str
+    trained: bool
+    summary: pd.DataFrame
+    chance: pd.DataFrame = field(default_factory=_none)
+    comparisons: pd.DataFrame = field(default_factory=_none)
+    terciles: pd.DataFrame = field(default_factory=_none)
+    readers: pd.DataFrame = field(default_factory=_none)
+    sentences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class RunTables:
     """Everything measured on one run; a table that does not exist is empty.
 
@@ -33,6 +56,8 @@ class RunTables:
         where: what `--run` takes to name it; empty: its name.
         drift_floor: drift beside the difference between two seeds, with `from` and `to`.
         randomisation, perturbation: tables of the validity checks with `epoch`.
+        localized: where the maps lie, a part per checkpoint and way of scoring.
+        variant: what tells it from other runs of its backbone and seed, such as weights and share of the labels.
     """
 
     name: str
@@ -54,6 +79,8 @@ class RunTables:
     randomisation: pd.DataFrame = field(default_factory=_none)
     perturbation: pd.DataFrame = field(default_factory=_none)
     where: str = ""
+    localized: tuple[Localized, ...] = ()
+    variant: str = ""
 
     def command(self, work: str, options: str = "") -> str:
         """The command that does a piece of work on this run."""
@@ -207,6 +234,8 @@ class Contents:
         split: evaluation split.
         runs: what was measured on each.
         reversals: rankings that turn between backbones or methods; empty for one run.
+        fractions: AUC and localization by share of labels; empty where that was not varied.
+        fraction_seeds: the same of every seed.
         viewer: the films to step through, or None.
         viewer_absent: why there is none.
         facts: how the report was made.
@@ -218,6 +247,8 @@ class Contents:
     split: str
     runs: tuple[RunTables, ...]
     reversals: pd.DataFrame = field(default_factory=_none)
+    fractions: pd.DataFrame = field(default_factory=_none)
+    fraction_seeds: pd.DataFrame = field(default_factory=_none)
     viewer: Viewer | None = None
     viewer_absent: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -236,9 +267,10 @@ class Contents:
         return self.methods.index(method) if method in self.methods else 0
 
     def label(self, run: RunTables) -> str:
-        """What tells a run apart from the others: its backbone, with the seed where backbones repeat."""
-        repeated = sum(other.backbone == run.backbone for other in self.runs) > 1
-        return f"{run.backbone}, seed {run.seed}" if repeated else run.backbone
+        """What tells a run apart from the others: its backbone and variant, with the seed where these repeat."""
+        repeated = sum((other.backbone, other.variant) == (run.backbone, run.variant) for other in self.runs) > 1
+        parts = [run.backbone, run.variant, f"seed {run.seed}" if repeated else ""]
+        return ", ".join(part for part in parts if part)
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ def _rows(run: RunTables) -> list[dict[str, Any]]:
         rows.append(
             {
                 "backbone": run.backbone,
+                "variant": run.variant,
                 "seed": run.seed,
                 "method": method,
                 "checkpoint": pd.NA if epoch is None else epoch,
@@ -97,7 +98,7 @@ def _headline_table(frame: pd.DataFrame, contents: Contents) -> Table:
     rows, most = [], int(frame["n_films"].max())
     for row in frame.to_dict("records"):
         values = [
-            *([Cell(row["backbone"], "name")] if several else []),
+            *([Cell(row["backbone"], "name", row["variant"])] if several else []),
             *([Cell(str(row["seed"]), "number")] if seeded else []),
             Cell(row["method"], "name", f"{row['n_films']} of {most} films" if row["n_films"] < most else ""),
             *_measured(row),

@@ -20,7 +20,9 @@ from cxrkeras.errors import RunError
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.report.checks import agreement_section, drift_section, similarity_section, validity_section
 from cxrkeras.report.contents import Contents, Panel, Section, Table, Viewer
+from cxrkeras.report.fractions import fractions_section
 from cxrkeras.report.headline import findings_section, headline_section
+from cxrkeras.report.localization import localization_section
 from cxrkeras.report.panels import safe_name
 from cxrkeras.report.trajectories import class_section, coverage_section, sweep_section, trajectory_section
 from cxrkeras.report.viewer import stills, viewer_payload
@@ -40,6 +42,8 @@ AFTER_VIEWER = (
     similarity_section,
     agreement_section,
     validity_section,
+    localization_section,
+    fractions_section,
 )
 
 
@@ -89,12 +93,12 @@ class Report:
 
 
 def assemble(contents: Contents) -> Report:
-    """Build every section of a report."""
-    return Report(
-        contents,
-        tuple(section(contents) for section in BEFORE_VIEWER),
-        tuple(section(contents) for section in AFTER_VIEWER),
+    """Build every section of a report that has something to say or to ask for."""
+    before, after = (
+        tuple(section for build in builders if (section := build(contents)) is not None)
+        for builders in (BEFORE_VIEWER, AFTER_VIEWER)
     )
+    return Report(contents, before, after)
 
 
 def write_report(report: Report, page: Path, folder: Path, reporter: Reporter = SILENT) -> Path:

@@ -29,6 +29,9 @@ GLOSSARY = (
     ("excess", "C-Score minus baseline: consistency that belongs to the class."),
     ("gold list", "The films of a class that the checkpoint classifies correctly with at least the threshold's "
      "confidence."),
+    ("hit rate, IoU, mass", "Whether the peak of the map lies inside what an expert marked; how far the thresholded "
+     "map and the mark overlap; which share of the map lies inside. Chance is what a map that knows nothing reaches."),
+    ("label fraction", "The share of the training patients whose labels were used; validation and test films stay."),
     ("map", "A heat map at its native grid for one film and one class. The viewer enlarges it, which adds no detail."),
     ("method", "One way to make maps, such as Grad-CAM."),
     ("native grid", "The cells a map is made in, before any enlarging. Scores of different grids are not comparable."),
@@ -53,6 +56,8 @@ LABELS = {
     "n_films": "films", "n_patients": "patients", "n_gold": "gold films", "n_pairs": "pairs",
     "excess_stderr": "s.e. of excess", "stderr": "s.e.", "native_grid": "grid", "from_epoch": "from", "to_epoch": "to",
     "top_iou": "top-cell IoU", "n_compared": "compared", "n_degenerate": "degenerate", "iou_chance": "chance",
+    "p_holm": "p (Holm)", "n": "films", "n_seeds": "seeds",
+    "n_nan": "undefined", "sd": "s.d.", "mean_zero": "mean, degenerate as 0",
 }  # fmt: skip
 
 

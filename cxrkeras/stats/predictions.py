@@ -50,6 +50,27 @@ def class_scores(probabilities: ArrayLike) -> np.ndarray:
     return scores
 
 
+def separate_probabilities(probabilities: ArrayLike) -> np.ndarray:
+    """Return probabilities with a column per class, each for itself: findings that may stand together.
+
+    Args:
+        probabilities: ``[n, C]``, or ``[n]`` / ``[n, 1]`` for one sigmoid unit (p = s or 1 − s).
+
+    Returns:
+        float64 ``[n, C]``.
+
+    Raises:
+        ScoreInputError: as `class_scores`; values outside 0..1.
+    """
+    values = class_scores(probabilities)
+    if values.size and (values.min() < -SUM_TOLERANCE or values.max() > 1 + SUM_TOLERANCE):
+        raise ScoreInputError(
+            f"probabilities must lie between 0 and 1. Received {values.min():.4g} to {values.max():.4g}. "
+            "These look like logits: apply the model's softmax or sigmoid."
+        )
+    return values
+
+
 def class_probabilities(probabilities: ArrayLike) -> np.ndarray:
     """Return probabilities with a column per class; every row sums to 1.
 
@@ -62,12 +83,7 @@ def class_probabilities(probabilities: ArrayLike) -> np.ndarray:
     Raises:
         ScoreInputError: as `class_scores`; values outside 0..1; rows that do not sum to 1.
     """
-    values = class_scores(probabilities)
-    if values.size and (values.min() < -SUM_TOLERANCE or values.max() > 1 + SUM_TOLERANCE):
-        raise ScoreInputError(
-            f"probabilities must lie between 0 and 1. Received {values.min():.4g} to {values.max():.4g}. "
-            "These look like logits: apply the model's softmax or sigmoid."
-        )
+    values = separate_probabilities(probabilities)
     sums = values.sum(axis=1)
     off = np.abs(sums - 1) > SUM_TOLERANCE
     if off.any():

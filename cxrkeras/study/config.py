@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from cxrkeras.config import Config, Section, overlaid, read_yaml, shipped, validated
 from cxrkeras.errors import ConfigError
 
+LABEL = r"[\w.+-]+"
+Recipe = Literal["finetune", "linear", "convirt"]
+
 
 def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
+
+
+def _sourced(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if re.fullmatch(LABEL, value) is None:
+        raise ValueError(f"weights '{value}' name a directory of runs; expected {{name: …, source: '{value}'}}")
+    return {"name": value, "source": value}
 
 
 def _switched(value: Any) -> Any:
@@ -26,12 +38,20 @@ class StudyBackbone(Section):
     """
 
     name: str
-    label: str | None = Field(None, pattern=r"^[\w.+-]+$")
+    label: str | None = Field(None, pattern=f"^{LABEL}$")
     weights: str | None = None
     preprocessing: str | None = None
     image_size: int | None = Field(None, ge=32, le=1024)
     dropout: float | None = Field(None, ge=0, lt=1)
     allow_coarse: bool | None = None
+
+
+class StudyWeights(Section):
+    """Where first weights come from: `source` as for `--weights`; `name` is its part in the names of runs."""
+
+    name: str = Field(pattern=f"^{LABEL}$")
+    source: str
+    preprocessing: str | None = None
 
 
 class StudyMethod(Section):
@@ -66,10 +86,45 @@ class StudyValidity(Section):
     methods: tuple[str, ...] = ("gradcam", "gradcam++", "layercam", "eigencam", "ms-gradcam++")
 
 
+class StudyLocalize(Section):
+    """Where experts marked findings, and how maps are judged against it; see `workflow.localize`.
+
+    `boxes` or `masks` name the marks, `finding` theirs where they name none; with neither the films' own masks are
+    taken. `map` leads from findings to classes. `methods` None: all of the study that need no forwards of their own.
+    """
+
+    enabled: bool = True
+    boxes: str | None = None
+    masks: str | None = None
+    finding: str | None = None
+    map: dict[str, str] = Field(default_factory=dict)
+    box_size: int | tuple[int, int] | None = None
+    threshold: str = "otsu"
+    tolerance: float = Field(0.0, ge=0)
+    methods: tuple[str, ...] | None = None
+    epoch: Literal["best", "last"] | Annotated[int, Field(ge=0)] = "best"
+    split: str | None = None
+    chance: bool = True
+    draws: int = Field(3, ge=1)
+
+    @model_validator(mode="after")
+    def _one_kind_of_marks(self) -> StudyLocalize:
+        if self.boxes is not None and self.masks is not None:
+            raise ValueError("boxes and masks both name the marks; expected one of them")
+        return self
+
+
 class StudySection(Section):
-    """What a study crosses: backbones × seeds × methods × checkpoints."""
+    """What a study crosses: backbones × weights × recipes × label fractions × seeds, × methods × checkpoints.
+
+    Without `weights`, `recipes` or `fractions` the shared sections decide. The draw of a label fraction is of the
+    training's seed. `allow_untrained` admits runs of no epoch; their rows say so.
+    """
 
     backbones: Annotated[tuple[Annotated[StudyBackbone, BeforeValidator(_named)], ...], Field(min_length=1)]
+    weights: tuple[Annotated[StudyWeights, BeforeValidator(_sourced)], ...] | None = None
+    recipes: tuple[Recipe, ...] | None = None
+    fractions: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None = None
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
     methods: Annotated[tuple[Annotated[StudyMethod, BeforeValidator(_named)], ...], Field(min_length=1)] = tuple(
         StudyMethod(name=name) for name in ("gradcam", "gradcam++", "layercam", "eigencam", "scorecam", "ms-gradcam++")
@@ -78,7 +133,22 @@ class StudySection(Section):
     recommend_on: Literal["val", "test"] = "val"
     drift: Annotated[StudyDrift, BeforeValidator(_switched)] = StudyDrift()
     validity: Annotated[StudyValidity, BeforeValidator(_switched)] = StudyValidity()
+    localize: Annotated[StudyLocalize, BeforeValidator(_switched)] = StudyLocalize(enabled=False)
     report: bool = True
+    allow_untrained: bool = False
+
+    @field_validator("weights", "recipes", "fractions")
+    @classmethod
+    def _some(cls, values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+        if values is not None and not values:
+            raise ValueError("expected at least one, or leave it out")
+        return values
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """What beside backbone and seed tells the runs apart: `source`, `recipe`, `fraction`, as far as asked for."""
+        asked = {"source": self.weights, "recipe": self.recipes, "fraction": self.fractions}
+        return tuple(name for name, values in asked.items() if values is not None)
 
 
 class StudyConfig(Config):

@@ -5,6 +5,7 @@ The only place that knows a study's file names. It computes nothing.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Sequence
@@ -15,8 +16,9 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from cxrkeras.config import Config, differences, dump_yaml
+from cxrkeras.config import Config, differences, overridden
 from cxrkeras.errors import ConfigError, RunError, did_you_mean
+from cxrkeras.recipes import RECIPES
 from cxrkeras.run import ARTIFACTS, Run, resolve_path
 from cxrkeras.store import check_writable, one_at_a_time, write_json, write_text
 from cxrkeras.study.cells import Cell, Outcome
@@ -28,45 +30,78 @@ _CELLS = "cells"
 
 @dataclass(frozen=True)
 class Member:
-    """One run of a study: which backbone, which seed, and the configuration it is trained with.
+    """One run of a study: what tells it from the others, and the configuration it is trained with.
 
     Attributes:
         label: the backbone's name in the study.
         seed: training seed.
         config: the run's configuration, before defaults that depend on others are filled in.
+        source: name of its first weights; empty where the study does not ask for several, as the next two.
+        recipe: how it is trained.
+        fraction: share of the training patients it is trained on.
     """
 
     label: str
     seed: int
     config: Config
+    source: str = ""
+    recipe: str = ""
+    fraction: float | None = None
 
     @property
     def name(self) -> str:
         """Name of its directory under `runs/`."""
-        return f"{self.label}-seed{self.seed}"
+        share = "" if self.fraction is None else f"f{self.fraction:g}"
+        return "-".join(part for part in (self.label, self.source, self.recipe, share, f"seed{self.seed}") if part)
 
 
 def members(config: StudyConfig) -> list[Member]:
-    """Every backbone with every seed, backbones first.
+    """Every backbone with all weights, recipes, label fractions and seeds, in this order, the seeds fastest.
 
     Raises:
-        ConfigError: two runs would have one name.
+        ConfigError: two runs would have one name, or a backbone has weights of its own beside the study's.
     """
+    study = config.study
+    shared = Config(data=config.data, model=config.model, training=config.training, score=config.score)
     found = []
-    for entry in config.study.backbones:
+    for entry, weights, recipe, fraction, seed in itertools.product(
+        study.backbones, study.weights or (None,), study.recipes or (None,), study.fractions or (None,), study.seeds
+    ):
         own = entry.model_dump(exclude={"name", "label"}, exclude_none=True)
-        model = config.model.model_copy(update={"backbone": entry.name, **own})
-        for seed in config.study.seeds:
-            training = config.training.model_copy(update={"seed": seed})
-            shared = Config(data=config.data, model=model, training=training, score=config.score)
-            found.append(Member(entry.label or entry.name, seed, shared))
+        if weights is not None and {"weights", "preprocessing"} & set(own):
+            raise ConfigError(
+                f"backbone {entry.name} has weights of its own, and the study crosses weights. "
+                "Expected one of them; take weights and preprocessing out of the backbone."
+            )
+        first = {} if weights is None else {"weights": weights.source, "preprocessing": weights.preprocessing}
+        drawn = {} if fraction is None else {"fraction": fraction, "fraction_seed": seed}
+        one = overridden(
+            shared,
+            {
+                "data": drawn,
+                "model": {"backbone": entry.name, **own, **first},
+                "training": {"seed": seed, "recipe": recipe},
+            },
+        )
+        source = "" if weights is None else weights.name
+        found.append(Member(entry.label or entry.name, seed, one, source, recipe or "", fraction))
     names = [member.name for member in found]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(
-            f"the study has {', '.join(twice)} more than once. Expected different seeds, and a `label` for each entry "
-            "of a backbone that stands there twice."
+            f"the study has {', '.join(twice)} more than once. Expected different seeds, weights, recipes and "
+            "fractions, and a `label` for each entry of a backbone that stands there twice."
         )
     return found
+
+
+def _study_yaml(config: StudyConfig) -> str:
+    """The configuration, every default spelled out but those that a recipe of one of its runs may fill."""
+    values = config.model_dump(mode="json", by_alias=True)
+    for recipe in {config.training.recipe, *(config.study.recipes or ())}:
+        for section, fields in RECIPES[recipe].items():
+            for name in set(fields) - getattr(config, section).model_fields_set:
+                values[section].pop(name, None)
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
 class Study:
@@ -125,7 +160,7 @@ class Study:
                     "Expected a new name, or an empty directory."
                 )
         check_writable(study.path)
-        write_text(study._yaml, dump_yaml(config))
+        write_text(study._yaml, _study_yaml(config))
         return study
 
     @property
@@ -206,7 +241,7 @@ class Study:
         return [Run(path) for path in paths if (path / "run.json").is_file()]
 
     def tables_path(self, name: str) -> Path:
-        """A table over all runs: `headline`, `findings`, `drift`, `reversals`, `cells`."""
+        """A table over all runs: `headline`, `findings`, `drift`, `reversals`, `fractions`, `cells`, …"""
         return self.path / "tables" / f"{name}.csv"
 
     def table(self, name: str) -> pd.DataFrame | None:

@@ -107,6 +107,7 @@ def analyse(
         UsageError: no method, or films of several splits.
         DataError: a film's label is unknown.
     """
+    opened.require_one_class("the analysis of all checkpoints")
     epochs = sorted(opened.run.epochs() if epochs is None else epochs)
     resolved = resolved_settings(opened, settings or {})
     scored = _scored(opened, evidence, epochs, resolved, reporter)

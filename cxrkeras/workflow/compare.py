@@ -72,6 +72,7 @@ def compare_selection(
         MethodError: a method that tf-keras-vis does not have.
         DataError: a film's label is unknown.
     """
+    opened.require_one_class("compare")
     if not selection.labelled:
         raise DataError("the C-Score needs a label for every film. Give a manifest or class folders with --data.")
     both = {CORRECTED: replace(options, engine=ENGINES[0]), PUBLISHED: replace(options, engine=ENGINES[1])}

@@ -12,6 +12,8 @@ import pandas as pd
 from cxrkeras.config import PHANTOM, Config, DataSettings
 from cxrkeras.data.films import FilmStore
 from cxrkeras.data.filmset import FilmSet
+from cxrkeras.data.findings import FindingPolicy, truth_of
+from cxrkeras.data.fractions import label_fraction
 from cxrkeras.data.manifest import Manifest, read_manifest
 from cxrkeras.data.phantom import cached_phantom
 from cxrkeras.data.splits import limit_films, prepare_splits
@@ -21,14 +23,15 @@ from cxrkeras.store import sha256_file
 
 
 def configured_manifest(settings: DataSettings, reporter: Reporter = SILENT) -> Manifest:
-    """The films that a configuration names, split for training.
+    """The films that a configuration names, split for training, of train the label fraction that it asks for.
 
     Raises:
-        DataError: the folder or table cannot be used.
+        DataError: the folder or table cannot be used, or a class has no film in the label fraction.
     """
     if settings.path == PHANTOM:
         with reporter.task("phantom films", 1) as advance:
-            manifest = read_manifest(cached_phantom(**settings.phantom.model_dump()))
+            folder = cached_phantom(**settings.phantom.model_dump())
+            manifest = read_manifest(folder, findings=finding_policy(settings))
             advance(1)
     else:
         manifest = read_manifest(
@@ -36,6 +39,7 @@ def configured_manifest(settings: DataSettings, reporter: Reporter = SILENT) -> 
             split_column=settings.split_column,
             label_column=settings.label_column,
             patient_column=settings.patient_column,
+            findings=finding_policy(settings),
         )
     manifest = prepare_splits(
         manifest,
@@ -44,24 +48,40 @@ def configured_manifest(settings: DataSettings, reporter: Reporter = SILENT) -> 
         test_fraction=settings.test_fraction,
         drop_shared=settings.drop_shared,
     )
-    return limit_films(manifest, settings.limit, settings.seed) if settings.limit else manifest
+    if settings.limit:
+        manifest = limit_films(manifest, settings.limit, settings.seed)
+    if settings.fraction == 1:
+        return manifest
+    return label_fraction(manifest, settings.fraction, settings.fraction_seed, scale_val=settings.scale_val)
+
+
+def finding_policy(settings: DataSettings, findings: tuple[str, ...] | None = None) -> FindingPolicy:
+    """How findings are read under a configuration; `findings` in place of those it names."""
+    return FindingPolicy(findings or settings.findings, settings.uncertain, settings.blank, settings.views)
 
 
 def hashed_frame(frame: pd.DataFrame, root: Path, reporter: Reporter = SILENT) -> pd.DataFrame:
-    """The frame with each film file's SHA-256 in a column `sha256`."""
-    hashes = []
+    """The frame with each film file's SHA-256 in a column `sha256`.
+
+    Raises:
+        FilmError: films that cannot be read; it names all of them.
+    """
+    hashes, unread = [], []
     with reporter.task("hash films", len(frame)) as advance, ThreadPoolExecutor(4) as pool:
-        for digest in pool.map(_digest, (root / path for path in frame["path"])):
+        for digest, failure in pool.map(_digest_or_failure, (root / path for path in frame["path"])):
             hashes.append(digest)
+            unread += [failure] if failure else []
             advance(1)
+    if unread:
+        raise FilmError(f"{len(unread)} films cannot be read: {', '.join(unread)}. Restore them or take them out.")
     return frame.assign(sha256=hashes)
 
 
-def _digest(file: Path) -> str:
+def _digest_or_failure(file: Path) -> tuple[str, str]:
     try:
-        return sha256_file(file)
+        return sha256_file(file), ""
     except OSError as error:
-        raise FilmError(f"film {file} cannot be read ({error.strerror}). Restore it or take it out.") from error
+        return "", f"{file} ({error.strerror})"
 
 
 def film_set(
@@ -70,6 +90,8 @@ def film_set(
     classes: Sequence[str],
     image_size: int | tuple[int, int],
     settings: DataSettings,
+    *,
+    several: bool = False,
 ) -> FilmSet:
     """Every row of a manifest frame as one film set; split it with `FilmSet.take`.
 
@@ -79,10 +101,12 @@ def film_set(
         classes: class names; a label among none of them becomes −1.
         image_size: side, or ``(H, W)``, in pixels.
         settings: how pixels are read.
+        several: a film may have several of the classes: its truth is read from `truth_<class>` columns, unknown where
+            there are none, and its label is −1.
     """
     files = [root / path for path in frame["path"]]
     number = {name: index for index, name in enumerate(classes)}
-    labels = frame["label"] if "label" in frame else pd.Series([""] * len(frame))
+    labels = frame["label"] if "label" in frame and not several else pd.Series([""] * len(frame))
     size = image_size if isinstance(image_size, tuple) else (image_size, image_size)
     return FilmSet(
         store=FilmStore(files, size, resize=settings.resize, bits=settings.bits),
@@ -90,6 +114,7 @@ def film_set(
         labels=np.array([number.get(label, -1) for label in labels], np.int64),
         ids=frame["path"].to_numpy(str),
         hashes=frame["sha256"].to_numpy(str),
+        truth=truth_of(frame, classes) if several else None,
     )
 
 

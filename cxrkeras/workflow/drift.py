@@ -64,6 +64,7 @@ def drift(
         DataError: a film's label is unknown.
         CheckpointError: no such checkpoint.
     """
+    opened.require_one_class("drift")
     options = options or DriftOptions()
     first, last = checkpoints(opened.run, first, last)
     way = {"iou_rule": options.iou_rule, "correlation_rule": options.correlation}

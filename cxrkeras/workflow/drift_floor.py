@@ -21,7 +21,10 @@ from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.selection import Selection, run_split
 
 # What a training does to the maps; the seed is compared, the rest only decides what is stored and how fast.
-_RECIPE = ("batch_size", "learning_rate", "augment", "batch_norm", "class_weights", "mixed_precision")
+_RECIPE = (
+    "batch_size", "learning_rate", "head_steps", "weight_decay", "layerwise_decay", "layer_groups", "plateau",
+    "augment", "batch_norm", "class_weights", "mixed_precision",
+)  # fmt: skip
 
 
 def drift_floor(

@@ -22,6 +22,7 @@ from cxrkeras.stats import (
     sensitivity_specificity,
 )
 from cxrkeras.tables import write_csv
+from cxrkeras.workflow.evaluate_findings import finding_tables
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.predictions import ensure_predictions, table_of
 from cxrkeras.workflow.selection import Selection
@@ -36,6 +37,8 @@ class Evaluation:
         per_class: class, n_images, sensitivity and specificity with intervals, status.
         confusion: film counts, a row per true and a column per predicted class.
         predictions: image, label, probability per class.
+
+    Where a film may have several findings the tables are those of `finding_tables`, and `confusion` is empty.
     """
 
     summary: pd.DataFrame
@@ -50,11 +53,13 @@ def evaluate(
     """Measure one checkpoint on labelled films.
 
     Raises:
-        DataError: a film's label is unknown.
+        DataError: a film's label is unknown, or nothing is known of any finding.
     """
     if not selection.labelled:
         raise DataError("evaluation needs a label for every film. Give a manifest or class folders with --data.")
     probabilities = ensure_predictions(opened, epoch, selection, reporter, store=selection.inside)
+    if opened.several:
+        return _findings_evaluation(opened, epoch, selection, probabilities, seed)
     labels, correct = selection.films.labels, probabilities.argmax(axis=1) == selection.films.labels
     patients = selection.patients if selection.patients is not None else selection.films.ids
 
@@ -88,6 +93,16 @@ def evaluate(
         confusion=_named_rows(confusion_matrix(labels, probabilities, classes)),
         predictions=table_of(selection, probabilities, classes),
     )
+
+
+def _findings_evaluation(
+    opened: OpenRun, epoch: int, selection: Selection, probabilities: np.ndarray, seed: int
+) -> Evaluation:
+    patients = selection.patients if selection.patients is not None else selection.films.ids
+    rows, mean = finding_tables(selection.films.truth, probabilities, opened.classes, patients, seed)
+    told = {"run": opened.run.name, "epoch": epoch, "split": selection.split, "n_images": len(selection)}
+    summary = pd.DataFrame([{**told, "n_patients": len(np.unique(patients)), **mean}])
+    return Evaluation(summary, rows, pd.DataFrame(), table_of(selection, probabilities, opened.classes))
 
 
 def _with_intervals(
@@ -129,5 +144,6 @@ def _named_rows(confusion: pd.DataFrame) -> pd.DataFrame:
 def save_evaluation(sink: Run, epoch: int, split: str, result: Evaluation) -> None:
     """Write the tables of an evaluation into a directory laid out like a run."""
     for name in ("summary", "per_class", "confusion"):
-        write_csv(sink.evaluation_path(epoch, split, name), getattr(result, name))
+        if len(table := getattr(result, name)):
+            write_csv(sink.evaluation_path(epoch, split, name), table)
     sink.write_predictions(epoch, split, result.predictions)

@@ -18,12 +18,13 @@ from cxrkeras.cams.replay import ENGINE as PEER
 from cxrkeras.cams.replay import peer_methods
 from cxrkeras.cams.results import Explanation
 from cxrkeras.data.filmset import FilmSet
+from cxrkeras.errors import TargetError
 from cxrkeras.events import SILENT, Advance, Reporter
 from cxrkeras.maps import Maps, concatenate
 from cxrkeras.store import one_at_a_time
 from cxrkeras.tables import load_maps, save_maps
 from cxrkeras.workflow.explainers import explained_batches, explainer_of
-from cxrkeras.workflow.map_options import MapOptions, check_options, layers_of, map_parameters
+from cxrkeras.workflow.map_options import MapOptions, check_options, layers_of, map_parameters, positive_parts
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.selection import Selection
 
@@ -99,8 +100,9 @@ def _whose(names: str, options: MapOptions) -> str:
 
 def missing_forwards(opened: OpenRun, epoch: int, selection: Selection, options: MapOptions) -> int:
     """Forwards that ScoreCAM would still need for these films, dead channels not yet skipped."""
-    missing = _missing(opened, epoch, selection, "scorecam", options)
-    return _forwards(opened, len(missing), options)
+    parts = positive_parts(opened, selection, options)
+    missing = sum(len(_missing(opened, epoch, films, "scorecam", own)) for films, own in parts)
+    return _forwards(opened, missing, options)
 
 
 def _forwards(opened: OpenRun, n_films: int, options: MapOptions) -> int:
@@ -140,6 +142,7 @@ def ensure(
         CheckpointError: the checkpoint is broken.
         LayerError: a layer the model does not have.
         MethodError: an option that a method does not take.
+        TargetError: target `label` where a film may have several findings.
     """
     methods = list(method_names(methods))
     check_options(methods, options)
@@ -175,6 +178,11 @@ def _fixed_targets(opened: OpenRun, selection: Selection, options: MapOptions) -
     if options.target == "predicted":
         return None
     if options.target == "label":
+        if opened.several:
+            raise TargetError(
+                "target 'label' is several findings a film in this run, and a map explains one of them. "
+                f"Name a finding: {', '.join(opened.classes)}."
+            )
         return selection.films.labels
     return np.full(len(selection), opened.classes.index(options.target))
 

@@ -13,7 +13,7 @@ from cxrkeras.maps import Maps
 from cxrkeras.render.overlay import caption, contact_sheet, save_overlay
 from cxrkeras.store import atomic_path, check_writable, key8
 from cxrkeras.workflow.evidence import chosen_methods, ensure
-from cxrkeras.workflow.map_options import MapOptions
+from cxrkeras.workflow.map_options import MapOptions, positive_parts
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.predictions import keep_predictions
 from cxrkeras.workflow.selection import Selection
@@ -47,10 +47,33 @@ def explain_selection(
 
     Returns:
         A row a method: method, layer, grid, films, how many maps are degenerate or carry another status, and the
-        files written.
+        files written. Where a film may have several findings and the target is its label, a row a finding and method.
     """
     check_writable(selection.sink.path)
     names = chosen_methods(methods, opened, epoch, selection, options, reporter)
+    parts = positive_parts(opened, selection, options)
+    if not opened.several or options.target != "label":
+        return _explained(opened, epoch, selection, names, options, overlays, reporter)
+    unexplained = len(selection) - len({image for films, _ in parts for image in films.films.ids})
+    if unexplained:
+        reporter.notice(f"{unexplained} of {len(selection)} films have no positive finding and get no map.")
+    tables = [
+        _explained(opened, epoch, films, names, own, overlays, reporter).assign(target=own.target)
+        for films, own in parts
+    ]
+    table = pd.concat(tables, ignore_index=True)
+    return table[["target", *(name for name in table if name != "target")]]
+
+
+def _explained(
+    opened: OpenRun,
+    epoch: int,
+    selection: Selection,
+    names: list[str],
+    options: MapOptions,
+    overlays: int,
+    reporter: Reporter,
+) -> pd.DataFrame:
     all_maps = ensure(opened, epoch, selection, names, options, reporter)
     keep_predictions(opened, epoch, selection, all_maps[names[0]].probabilities)
     rows = []

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import numpy as np
 
 from cxrkeras.cams.registry import FORWARD, MAPS_VERSION, METHODS, MULTISCALE, method_options
 from cxrkeras.cams.replay import ENGINE as PEER
@@ -75,6 +77,8 @@ def map_options(
 ) -> MapOptions:
     """Options with the target filled in: the label where every film has one, else the predicted class.
 
+    Where a film may have several findings the label stands for each of its positive ones, see `positive_parts`.
+
     Args:
         opened: the run.
         selection: the films.
@@ -85,12 +89,6 @@ def map_options(
         TargetError: no such class, or `label` for films without one.
         MethodError: no such engine, or one that cannot explain this model.
     """
-    if target is None:
-        target = "label" if selection.labelled else "predicted"
-    if target == "label" and not selection.labelled:
-        raise TargetError("target 'label' needs a label for every film. Use --target predicted, or a class name.")
-    if target not in ("label", "predicted", *opened.classes):
-        raise unknown("target", target, ("label", "predicted", *opened.classes), TargetError)
     if settings.get("engine", ENGINES[0]) not in ENGINES:
         raise unknown("engine", settings["engine"], ENGINES, MethodError)
     if settings.get("engine") == PEER and not isinstance(opened.classifier, Classifier):
@@ -98,7 +96,37 @@ def map_options(
             f"{PEER} is replayed for the classifiers of a run; received a model of another kind. "
             f"Use --engine {ENGINES[0]}, or call {PEER} itself."
         )
+    explained = selection.labelled if selection.films.truth is None else bool((selection.films.truth == 1).any())
+    if target is None:
+        target = "label" if explained else "predicted"
+    if target == "label" and not explained:
+        needed = "a label for every film" if selection.films.truth is None else "a film with a positive finding"
+        raise TargetError(f"target 'label' needs {needed}. Use --target predicted, or a class name.")
+    if target not in ("label", "predicted", *opened.classes):
+        raise unknown("target", target, ("label", "predicted", *opened.classes), TargetError)
     return MapOptions(target=target, seed=opened.config.training.seed, **settings)
+
+
+def positive_parts(opened: OpenRun, selection: Selection, options: MapOptions) -> list[tuple[Selection, MapOptions]]:
+    """What to explain for which films: one part, or where a film may have several findings one for each of them.
+
+    Target `label` then means every positive finding of a film: the films that have the finding, explained for it.
+
+    Args:
+        opened: the run.
+        selection: the films.
+        options: how the maps are made.
+
+    Returns:
+        Films and options, in the order of the findings; those without a positive film are left out.
+    """
+    if not opened.several or options.target != "label":
+        return [(selection, options)]
+    return [
+        (selection.take(rows), replace(options, target=name))
+        for c, name in enumerate(opened.classes)
+        if len(rows := np.flatnonzero(selection.films.truth[:, c] == 1))
+    ]
 
 
 def check_options(methods: Sequence[str], options: MapOptions) -> None:

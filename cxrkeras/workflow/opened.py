@@ -13,9 +13,9 @@ import pandas as pd
 
 from cxrkeras.config import Config
 from cxrkeras.data.filmset import FilmSet
-from cxrkeras.errors import CheckpointError, DataError
+from cxrkeras.errors import CheckpointError, DataError, UsageError
 from cxrkeras.models.backbones import backbone
-from cxrkeras.models.classifier import Classifier, build_classifier
+from cxrkeras.models.classifier import Activation, Classifier, build_classifier
 from cxrkeras.run import Run
 from cxrkeras.store import sha256_file
 from cxrkeras.workflow.dataset import data_root, film_set
@@ -30,7 +30,13 @@ def precision_policy(mixed: bool) -> str:
     return "mixed_float16" if tf.config.list_physical_devices("GPU") else "mixed_bfloat16"
 
 
-def configured_classifier(config: Config, classes: Sequence[str], preprocessing: str | None, policy: str) -> Classifier:
+def configured_classifier(
+    config: Config,
+    classes: Sequence[str],
+    preprocessing: str | None,
+    policy: str,
+    activation: Activation = "softmax",
+) -> Classifier:
     """Build the classifier that a configuration describes, with fresh random weights."""
     row = backbone(config.model.backbone)
     before = keras.config.dtype_policy()
@@ -41,6 +47,7 @@ def configured_classifier(config: Config, classes: Sequence[str], preprocessing:
             tuple(classes),
             config.model.image_size or row.size,
             preprocessing=preprocessing,
+            activation=activation,
             dropout=config.model.dropout,
             seed=config.training.seed,
             allow_coarse=config.model.allow_coarse,
@@ -81,9 +88,30 @@ class OpenRun(ExplainerCache):
     def classifier(self) -> Classifier:
         """The classifier; its weights are whatever `load` put there last."""
         info = self.run.info
-        return configured_classifier(
-            self.config, self.classes, info.get("preprocessing"), info.get("precision", "float32")
-        )
+        policy = info.get("precision", "float32")
+        return configured_classifier(self.config, self.classes, info.get("preprocessing"), policy, self._activation)
+
+    @cached_property
+    def _activation(self) -> Activation:
+        return self.run.info.get("activation", "softmax")
+
+    @property
+    def several(self) -> bool:
+        """Whether a film may have several of the classes, which are findings then."""
+        return self._activation == "sigmoid"
+
+    def require_one_class(self, work: str) -> None:
+        """Refuse work that is defined for one class a film only.
+
+        Raises:
+            UsageError: the run's films may have several findings.
+        """
+        if self.several:
+            raise UsageError(
+                f"{work} works on one class a film, and a film of run {self.run.name} may have several findings "
+                f"({', '.join(self.classes)}). For such runs use evaluate, explain, score of one epoch, localize, "
+                "export; or train on one class a film with --label-column."
+            )
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -94,7 +122,8 @@ class OpenRun(ExplainerCache):
     def films(self) -> FilmSet:
         """Every film of the manifest."""
         root = data_root(self.config, self.run.info.get("data_root"))
-        return film_set(self.frame, root, self.classes, self.classifier.image_size, self.config.data)
+        size, settings = self.classifier.image_size, self.config.data
+        return film_set(self.frame, root, self.classes, size, settings, several=self.several)
 
     @property
     def reading(self) -> str:

@@ -45,9 +45,12 @@ def training_cost(settings: TrainingSettings, train: int, val: int, test: int) -
     checkpoints = checkpoint_epochs(settings.epochs, settings.checkpoint_every)
     late = sum(epoch > first for epoch in checkpoints)
     if settings.augment or not settings.feature_cache:
-        stage1 = first * (train + val) + (len(checkpoints) - late) * test
+        an_epoch = settings.head_steps * settings.batch_size if settings.head_steps else train
+        stage1 = first * (an_epoch + val) + (len(checkpoints) - late) * test
     else:
         stage1 = (train + val + test) if first else 0
+    if not first + second:
+        stage1 = test
     return TrainingCost(stage1 + second * val + late * test, second * train, checkpoints)
 
 
@@ -62,7 +65,8 @@ def training_plan(config: Config, reporter: Reporter = SILENT) -> pd.DataFrame:
     counts = manifest.frame["split"].value_counts()
     train, val, test = (int(counts.get(name, 0)) for name in ("train", "val", "test"))
     policy = precision_policy(config.training.mixed_precision)
-    classifier = configured_classifier(config, manifest.classes, config.model.preprocessing, policy)
+    activation = "sigmoid" if manifest.several else "softmax"
+    classifier = configured_classifier(config, manifest.classes, config.model.preprocessing, policy, activation)
     with reporter.task("measure forward", 1) as advance:
         seconds = seconds_per_film(classifier, config.training.batch_size)
         advance(1)
@@ -77,10 +81,18 @@ def training_plan(config: Config, reporter: Reporter = SILENT) -> pd.DataFrame:
         "films through a training step": str(cost.steps),
         "milliseconds a forward (measured)": f"{1000 * seconds:.1f}",
         "minutes, about": f"{seconds * cost.in_forwards / 60:.1f}",
-        "checkpoints (epochs)": ", ".join(map(str, cost.checkpoints)),
+        "checkpoints (epochs)": planned_checkpoints(config.training),
         "disk in MB, about": f"{weights_mb * (len(cost.checkpoints) + 2):.0f}",
     }
     return pd.DataFrame({"item": list(rows), "value": list(rows.values())})
+
+
+def planned_checkpoints(settings: TrainingSettings) -> str:
+    """Which epochs leave a checkpoint, as far as it is known before the training, in words."""
+    if settings.keep == "best":
+        return "the best and the last"
+    listed = ", ".join(map(str, checkpoint_epochs(settings.epochs, settings.checkpoint_every)))
+    return listed if settings.patience is None else f"{listed}, as far as training goes on, and the last"
 
 
 def seconds_per_film(classifier: Classifier, batch_size: int) -> float:

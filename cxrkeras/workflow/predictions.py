@@ -26,9 +26,9 @@ def ensure_predictions(
         if stored is not None:
             return _rows(stored, selection, opened.classes)
     opened.load(epoch)
-    probabilities = forward(
-        opened.classifier.model, selection.films, opened.config.training.batch_size, reporter, "predict"
-    )
+    # from the logits, as training stores them: float32 probabilities near 1 are ties that the logits are not
+    logits = forward(opened.classifier.logits, selection.films, opened.config.training.batch_size, reporter, "predict")
+    probabilities = opened.classifier.probabilities_of(logits)
     if store and (whole or not selection.inside):
         selection.sink.write_predictions(epoch, selection.split, table_of(selection, probabilities, opened.classes))
     return probabilities
@@ -55,9 +55,10 @@ def keep_predictions(opened: OpenRun, epoch: int, selection: Selection, probabil
 
 
 def table_of(selection: Selection, probabilities: np.ndarray, classes: tuple[str, ...]) -> pd.DataFrame:
-    """Predictions in the run's schema; an unknown label is empty."""
+    """Predictions in the run's schema; an unknown label or truth is empty."""
     labels = selection.frame["label"] if "label" in selection.frame else [""] * len(selection)
-    return prediction_table(selection.films.ids, labels, probabilities, classes, selection.patients)
+    films = selection.films
+    return prediction_table(films.ids, labels, probabilities, classes, selection.patients, films.truth)
 
 
 def _rows(stored: pd.DataFrame, selection: Selection, classes: tuple[str, ...]) -> np.ndarray:

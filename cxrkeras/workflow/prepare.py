@@ -63,13 +63,17 @@ def prepare(config: Config, reporter: Reporter = SILENT) -> Prepared:
         mode = origin.info["preprocessing"]
     mode = source_preprocessing(source, row, mode)
     policy = precision_policy(config.training.mixed_precision)
-    classifier = configured_classifier(config, manifest.classes, mode, policy)
+    activation = "sigmoid" if manifest.several else "softmax"
+    classifier = configured_classifier(config, manifest.classes, mode, policy, activation)
     digest = _load_first_weights(classifier, source, origin)
     frame = hashed_frame(manifest.frame, manifest.root, reporter)
     _notice_identical(frame, reporter)
-    films = film_set(frame, manifest.root, manifest.classes, classifier.image_size, config.data)
+    films = film_set(
+        frame, manifest.root, manifest.classes, classifier.image_size, config.data, several=manifest.several
+    )
     facts = {
         "classes": list(manifest.classes),
+        "activation": activation,
         "data_root": str(manifest.root.resolve()),
         "preprocessing": mode,
         "precision": policy,

@@ -14,20 +14,22 @@ import pandas as pd
 from cxrkeras._version import __version__
 from cxrkeras.errors import CxrKerasError, RunError
 from cxrkeras.events import SILENT, Reporter
+from cxrkeras.render.efficiency import percent
 from cxrkeras.report.contents import Contents, RunTables, Viewer, ViewerFilm, ViewerRun
 from cxrkeras.report.page import assemble, write_report
 from cxrkeras.run import ARTIFACTS, Run
 from cxrkeras.store import check_writable, key8
-from cxrkeras.study import Study
+from cxrkeras.study import Member, Study
 from cxrkeras.tables import read_csv
 from cxrkeras.workflow.evidence import Evidence
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.report_evidence import analysable, main_scores, scored_evidence
+from cxrkeras.workflow.report_localization import stored_localizations
 from cxrkeras.workflow.report_viewer import viewer_films, viewer_run, viewer_selection
 
 _TEXT = (
     "class", "method", "status", "stage", "kind", "outcome", "sentence", "evidence", "reason", "note", "metric",
-    "verdict", "layers", "backbone", "run", "split", "at", "above", "floor_run",
+    "verdict", "layers", "backbone", "run", "split", "at", "above", "floor_run", "source", "recipe",
 )  # fmt: skip
 
 
@@ -93,7 +95,10 @@ def report_study(study: Study, *, reporter: Reporter = SILENT) -> Path:
     if not members:
         raise RunError(f"study {study.name} has no run with a checkpoint. Run it first: cxrkeras study.")
     runs = [present[member.name] for member in members]
-    gathered = [_gather(run, split, str(member.label), reporter) for run, member in zip(runs, members, strict=True)]
+    gathered = [
+        _gather(run, split, str(member.label), reporter, _variant(member))
+        for run, member in zip(runs, members, strict=True)
+    ]
     first_seeds = {one.tables.backbone: one for one in reversed(gathered)}
     viewer, absent = _viewer([one for one in gathered if first_seeds[one.tables.backbone] is one], split, reporter)
     labels = [one.tables.backbone for one in gathered]
@@ -106,6 +111,8 @@ def report_study(study: Study, *, reporter: Reporter = SILENT) -> Path:
         split=split,
         runs=tuple(one.tables for one in gathered),
         reversals=_table(study.tables_path("reversals")),
+        fractions=_table(study.tables_path("fractions")),
+        fraction_seeds=_table(study.tables_path("fraction_seeds")),
         viewer=viewer,
         viewer_absent=absent,
         facts=_facts(runs, split, labels),
@@ -113,12 +120,19 @@ def report_study(study: Study, *, reporter: Reporter = SILENT) -> Path:
     return write_report(assemble(contents), study.report_path, study.report_folder, reporter)
 
 
-def _gather(run: Run, split: str, label: str, reporter: Reporter) -> _Gathered:
+def _variant(member: Member) -> str:
+    """What a study varies beside backbone and seed, as one run has it."""
+    share = "" if member.fraction is None else f"{percent(member.fraction)} of the labels"
+    return ", ".join(part for part in (member.source, member.recipe, share) if part)
+
+
+def _gather(run: Run, split: str, label: str, reporter: Reporter, variant: str = "") -> _Gathered:
     from cxrkeras.workflow.analyse import analyse, read_analysis
 
     if not run.epochs():
         raise RunError(f"{run.path} has no checkpoint to report on. Train it further: cxrkeras train --resume.")
     opened = OpenRun(run)
+    opened.require_one_class("the report")
     analysis, scores = read_analysis(run, split), main_scores(run.scores(), split)
     evidence: dict[str, Evidence] = {}
     try:
@@ -153,6 +167,8 @@ def _gather(run: Run, split: str, label: str, reporter: Reporter) -> _Gathered:
         drift_floor=_drift(run, split, "floor"),
         randomisation=_validity(run, split, "randomisation"),
         perturbation=_validity(run, split, "perturbation"),
+        localized=stored_localizations(run, split),
+        variant=variant,
         **found,
     )
     return _Gathered(opened, tables, evidence)
@@ -269,10 +285,15 @@ def _made(run: Run) -> dict[str, str]:
         "First weights": f"{weights.get('source', 'unknown')}, SHA-256 {str(weights.get('sha256', ''))[:16]}",
         "Preprocessing": str(info.get("preprocessing", "unknown")),
         "Training": (
-            f"{training.epochs[0]} + {training.epochs[1]} epochs, batch {training.batch_size}, learning rates "
-            f"{training.learning_rate[0]:g} and {training.learning_rate[1]:g}, class weights {training.class_weights}, "
+            f"recipe {training.recipe}, {training.epochs[0]} + {training.epochs[1]} epochs, batch "
+            f"{training.batch_size}, learning rates {training.learning_rate[0]:g} and {training.learning_rate[1]:g}, "
+            f"weight decay {training.weight_decay or 0:g}, class weights {training.class_weights}, "
             f"augmentation {'on' if training.augment else 'off'}, batch normalisation {config.batch_norm}, "
             f"{info.get('precision', 'float32')}, seed {training.seed}"
+        ),
+        "Layer-wise rates": "; ".join(
+            f"{row['group']} {row['rate']:g} ({row['parameters']:,} parameters)"
+            for row in info.get("layer_rates") or []
         ),
         "Films read": f"{config.data.resize}, {config.data.bits or 16} bits where a film has more than 8",
         "C-Score": (

@@ -12,8 +12,9 @@ import pandas as pd
 from cxrkeras.errors import CxrKerasError, UsageError
 from cxrkeras.run import Run, all_runs
 from cxrkeras.stats.auc import exact_auc
+from cxrkeras.stats.multilabel import mean_finding_auc
 from cxrkeras.store import exclusive
-from cxrkeras.tables import probability_columns
+from cxrkeras.tables import probability_columns, truth_columns
 
 
 def runs_table() -> pd.DataFrame:
@@ -51,14 +52,13 @@ def checkpoint_table(run: Run) -> pd.DataFrame:
     best = run.resolve_epoch("best") if len(aucs) else None
     rows = []
     for epoch in stored:
-        row = history.loc[epoch]
+        # epoch 0 of a run without training has no row
+        row = history.loc[epoch] if epoch in history.index else {"stage": "untrained"}
         rows.append(
             {
                 "epoch": epoch,
                 "stage": row["stage"],
-                "loss": float(row["loss"]),
-                "val_loss": float(row["val_loss"]),
-                "val_auc": float(row["val_auc"]),
+                **{name: float(row.get(name, "nan")) for name in ("loss", "val_loss", "val_auc")},
                 "test_auc": stored_auc(run, epoch, "test"),
                 "best": "best" if epoch == best else "",
             }
@@ -67,10 +67,16 @@ def checkpoint_table(run: Run) -> pd.DataFrame:
 
 
 def stored_auc(run: Run, epoch: int, split: str) -> float:
-    """Exact AUC of stored predictions; NaN where there are none or a class is absent."""
+    """Exact AUC of stored predictions; NaN where there are none or a class is absent.
+
+    Where a film may have several findings: the mean of those whose AUC is defined.
+    """
     table = run.predictions(epoch, split)
     if table is None:
         return float("nan")
+    if run.several:
+        truth = table[truth_columns(run.classes)].to_numpy(float)
+        return mean_finding_auc(truth, table[probability_columns(run.classes)].to_numpy())
     labels = table["label"].map({name: i for i, name in enumerate(run.classes)}).to_numpy()
     return exact_auc(labels, table[probability_columns(run.classes)].to_numpy())[0]
 

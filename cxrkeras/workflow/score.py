@@ -13,10 +13,10 @@ from cxrkeras.consistency.options import Options
 from cxrkeras.errors import DataError
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.store import check_writable, key8
-from cxrkeras.workflow.evidence import chosen_methods, ensure
+from cxrkeras.workflow.evidence import chosen_methods
 from cxrkeras.workflow.map_options import MapOptions, map_parameters
 from cxrkeras.workflow.opened import OpenRun
-from cxrkeras.workflow.predictions import ensure_predictions
+from cxrkeras.workflow.score_rows import score_rows
 from cxrkeras.workflow.score_table import every_status, long_table
 from cxrkeras.workflow.selection import Selection
 
@@ -50,7 +50,8 @@ def score_selection(
         reporter: told of progress.
 
     Returns:
-        The long table: a row per epoch, method and class, then the rows over all classes (`level` = `global`).
+        The long table: a row per epoch, method and class, then the rows over all classes (`level` = `global`). Where a
+        film may have several findings a class is a finding, on its positive films.
 
     Raises:
         DataError: a film's label is unknown.
@@ -75,7 +76,9 @@ def score_selection(
 
 def resolved_settings(opened: OpenRun, settings: dict[str, Any]) -> dict[str, Any]:
     """Every constant of the C-Score: what is given, and the run's configuration for the rest."""
-    return {**opened.config.score.model_dump(), **{name: v for name, v in settings.items() if v is not None}}
+    stated = {name: value for name, value in settings.items() if value is not None}
+    decision = {"decision": "threshold"} if opened.several else {}
+    return {**opened.config.score.model_dump(), **decision, **stated}
 
 
 def stored_rows(
@@ -157,18 +160,17 @@ def _scored(
     reporter: Reporter,
 ) -> pd.DataFrame:
     """Rows of every method at one checkpoint; those in `stored` only learn which maps they coincide with."""
-    all_maps = ensure(opened, epoch, selection, names, options, reporter)
-    probabilities = ensure_predictions(opened, epoch, selection, reporter)
-    neighbours = nearest({name: maps.values for name, maps in all_maps.items()})
+    judged = score_rows(opened, epoch, selection, names, options, reporter)
+    neighbours = nearest({name: maps.values for name, maps in judged.maps.items()})
     frames = []
     for name in names:
-        maps, rows = all_maps[name], stored.get(name)
+        maps, rows = judged.maps[name], stored.get(name)
         if rows is None:
             result = c_score(
                 maps,
-                selection.films.labels,
-                probabilities,
-                patients=selection.patients,
+                judged.labels,
+                judged.probabilities,
+                patients=judged.patients,
                 status=every_status(maps),
                 **resolved,
             )
@@ -217,7 +219,9 @@ def films_key(selection: Selection) -> str:
     if selection.inside:
         return f"{len(films)}-{key8(sorted(films.hashes.tolist()))}"
     patients = films.ids if selection.patients is None else selection.patients
-    rows = zip(films.hashes.tolist(), films.labels.tolist(), map(str, patients), strict=True)
+    # a truth that is not known is no number that JSON has
+    truth = films.labels.tolist() if films.truth is None else [list(map(str, row)) for row in films.truth.tolist()]
+    rows = zip(films.hashes.tolist(), truth, map(str, patients), strict=True)
     return f"{len(films)}-{key8(sorted(map(list, rows)))}"
 
 

@@ -15,13 +15,21 @@ import pandas as pd
 
 from cxrkeras.data.filmset import FilmSet
 from cxrkeras.data.images import SUFFIXES
-from cxrkeras.data.manifest import manifest_from_frame, read_manifest
+from cxrkeras.data.manifest import Manifest, manifest_from_frame, read_manifest
 from cxrkeras.data.splits import limit_films
 from cxrkeras.errors import DataError, UsageError, unknown
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.run import Run
 from cxrkeras.store import key8
-from cxrkeras.workflow.dataset import check_unchanged, data_root, film_set, hashed_frame, patients_of
+from cxrkeras.tables import truth_columns
+from cxrkeras.workflow.dataset import (
+    check_unchanged,
+    data_root,
+    film_set,
+    finding_policy,
+    hashed_frame,
+    patients_of,
+)
 from cxrkeras.workflow.opened import OpenRun
 
 
@@ -57,7 +65,9 @@ class Selection:
 
     @property
     def labelled(self) -> bool:
-        """Whether every film's label is a class of the run."""
+        """Whether every film's label is a class of the run, or something is known of the films' findings."""
+        if self.films.truth is not None:
+            return bool(np.isfinite(self.films.truth).any())
         return bool((self.films.labels >= 0).all())
 
 
@@ -126,7 +136,7 @@ def run_split(
     """
     rows = opened.split(split)
     if limit is not None:
-        rows = rows[_limited(opened.frame.iloc[rows], limit, opened.config.data.seed)]
+        rows = rows[_limited(opened.frame.iloc[rows], opened, limit)]
     frame = opened.frame.iloc[rows].reset_index(drop=True)
     check_unchanged(frame, data_root(opened.config, opened.run.info.get("data_root")), reporter)
     return Selection(opened.films.take(rows), frame, split, Run(out) if out else opened.run, inside=True)
@@ -153,15 +163,17 @@ def outside_manifest(
         label_column=columns.label,
         patient_column=columns.patient,
         one_class=True,
+        findings=finding_policy(opened.config.data, opened.classes) if opened.several else None,
     )
     renamed = dict(columns.renamed or {})
+    _check_kind(opened, manifest, data, renamed)
     for theirs, ours in renamed.items():
         if ours not in opened.classes:
             raise unknown("class", ours, opened.classes, UsageError)
         if theirs not in set(manifest.frame["label"]):
             raise unknown("label", theirs, sorted(set(manifest.frame["label"])), UsageError)
     frame = manifest.frame.assign(label=manifest.frame["label"].replace(renamed))
-    strange = sorted(set(frame["label"]) - set(opened.classes))
+    strange = [] if opened.several else sorted(set(frame["label"]) - set(opened.classes))
     if strange:
         raise DataError(
             f"{data} has labels that are no class of run {opened.run.name}: {', '.join(strange)}. "
@@ -173,9 +185,22 @@ def outside_manifest(
         if frame.empty:
             raise DataError(f"{data} has no films in split '{split}'. Known splits: {', '.join(known) or 'none'}.")
     if limit is not None:
-        frame = frame.iloc[_limited(frame, limit, opened.config.data.seed)]
+        frame = frame.iloc[_limited(frame, opened, limit)]
     frame = hashed_frame(frame.reset_index(drop=True), manifest.root, reporter)
     return _outside(opened, frame, manifest.root, Path(data), out)
+
+
+def _check_kind(opened: OpenRun, manifest: Manifest, data: str | Path, renamed: Mapping[str, str]) -> None:
+    if manifest.several and not opened.several:
+        raise DataError(
+            f"{data} has several findings a film, and run {opened.run.name} one class: {', '.join(opened.classes)}. "
+            "Name the column that holds the class with --label-column."
+        )
+    if renamed and opened.several:
+        raise UsageError(
+            f"--map-class renames one label a film, and run {opened.run.name} has several findings. "
+            "Name the table's columns as the run's findings instead."
+        )
 
 
 def loose_images(
@@ -203,14 +228,19 @@ def loose_images(
     return _outside(opened, hashed_frame(frame, root, reporter), root, root, out)
 
 
-def _limited(frame: pd.DataFrame, n: int, seed: int) -> np.ndarray:
-    """Positions of at most `n` films a class, the same ones that a limited training would take."""
-    whole = frame[["path", "label"]].reset_index(drop=True)
-    kept = limit_films(manifest_from_frame(whole, "."), n, seed).frame["path"]
+def _limited(frame: pd.DataFrame, opened: OpenRun, n: int) -> np.ndarray:
+    """Positions of at most `n` films a class, the same ones that a limited training would take.
+
+    Where a film may have several findings it counts for the one of its positive ones that is rarest among these films.
+    """
+    findings, seed = opened.classes if opened.several else None, opened.config.data.seed
+    whole = frame[["path", "label", *(truth_columns(findings) if findings else [])]].reset_index(drop=True)
+    kept = limit_films(manifest_from_frame(whole, ".", findings=findings), n, seed).frame["path"]
     return np.flatnonzero(whole["path"].isin(set(kept)))
 
 
 def _outside(opened: OpenRun, frame: pd.DataFrame, root: Path, origin: Path, out: Path | None) -> Selection:
-    films = film_set(frame, root, opened.classes, opened.classifier.image_size, opened.config.data)
+    size, settings = opened.classifier.image_size, opened.config.data
+    films = film_set(frame, root, opened.classes, size, settings, several=opened.several)
     folder = out or opened.run.outside_path(f"{origin.stem}-{key8(str(root.resolve()))}")
     return Selection(films, frame, "all", Run(folder), inside=False)

@@ -87,6 +87,12 @@ class LaterWork:
         if first == last or first == 0:
             self.work.reporter.notice(f"{self.work.member.name}: no drift, because there is one stage only.")
             return []
+        if not {first, last} <= set(self.work.epochs):
+            self.work.reporter.notice(
+                f"{self.work.member.name}: no drift, because epochs {first} and {last} are not both stored. "
+                "Name stored ones under study.drift.from and study.drift.to."
+            )
+            return []
         return [[Cell(self.work.member.name, "drift", split=self.work.split)]]
 
     def drift(self, cells: Sequence[Cell]) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 import pandas as pd
 
 from cxrkeras.cams.registry import FORWARD, INPUT, METHODS, MULTISCALE, PATH, scorecam_forwards
-from cxrkeras.config import Config
-from cxrkeras.errors import CxrKerasError
+from cxrkeras.config import Config, DataSettings
+from cxrkeras.data.fractions import label_fraction
+from cxrkeras.data.manifest import Manifest
+from cxrkeras.errors import CxrKerasError, DataError
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.models.classifier import Classifier
 from cxrkeras.models.randomise import cascade
@@ -22,12 +24,14 @@ from cxrkeras.workflow.evidence import missing_forwards
 from cxrkeras.workflow.opened import configured_classifier, precision_policy
 from cxrkeras.workflow.plan import seconds_per_film, training_cost
 from cxrkeras.workflow.study import check_runs
-from cxrkeras.workflow.study_config import check_split, resolved_members
+from cxrkeras.workflow.study_config import check_split, resolved_members, whole_data
 from cxrkeras.workflow.study_later import LaterWork
+from cxrkeras.workflow.study_localize import LocalizeWork, localize_methods, localize_split
 from cxrkeras.workflow.study_run import is_trained
 from cxrkeras.workflow.study_scores import ScoreWork, scored_of
 from cxrkeras.workflow.validity import DRAWS, perturbation_forwards
 
+_NOTHING = {"films": pd.NA, "forwards": 0, "minutes": 0.0}
 COLUMNS = ["run", "work", "method", "cells", "done", "films", "forwards", "minutes"]
 
 
@@ -40,10 +44,11 @@ def study_plan(config: StudyConfig, path: str | Path, reporter: Reporter = SILEN
         reporter: told of progress.
 
     Returns:
-        A row a run and method, one a run for its training and one for its validity checks, and one for all: `cells`
-        and how many of them are `done`, `films` of one checkpoint, `forwards` of what is missing (a training step
-        counted as three), and `minutes` from forwards timed here. Compilation, reading films, pair scores and the
-        report come on top.
+        A row a run and method, one a run for its training, its validity checks and its localization, and one for all:
+        `cells` and how many of them are `done`, `films` of one checkpoint (for localization all of the split, marked or
+        not), `forwards` of what is missing (a training step counted as three), and `minutes` from forwards timed here.
+        Compilation, reading films, pair scores and the report come on top. A run whose label fraction cannot be drawn
+        has one row without films.
 
     Raises:
         RunError: the directory holds a run with another configuration.
@@ -52,22 +57,28 @@ def study_plan(config: StudyConfig, path: str | Path, reporter: Reporter = SILEN
     """
     study, wanted = Study(study_path(path)), resolved_members(config)
     check_runs(study, wanted)
-    manifest = configured_manifest(wanted[0].config.data, reporter)
+    manifest = configured_manifest(whole_data(config), reporter)
     for text in manifest.notices:
         reporter.notice(text)
     check_split(config, manifest.frame["split"])
-    counts = manifest.frame.groupby("split")["label"].value_counts()
     speeds: dict[str, tuple[Classifier, float]] = {}
     rows: list[dict[str, Any]] = []
     for member in wanted:
+        try:
+            counts = _counts(manifest, member.config.data)
+        except DataError as error:
+            reporter.notice(f"{member.name} will fail: {error}")
+            rows.append({"run": member.name, "work": "train", "method": "", "cells": 1, "done": 0, **_NOTHING})
+            continue
         if member.label not in speeds:
-            speeds[member.label] = _measured(member.config, manifest.classes, reporter)
+            speeds[member.label] = _measured(member.config, manifest, reporter)
         classifier, seconds = speeds[member.label]
         work = ScoreWork(study, config, member)
         cells = [cell for piece in work.pieces() for cell in piece]
         done = _scored(work, cells) if is_trained(study, member) else set()
         own = [_training_row(study, member, counts), *_method_rows(work, cells, done, classifier, counts)]
         own += _validity_row(work, cells, done, classifier, counts)
+        own += _localize_row(work, done == set(cells), counts)
         rows += [{**row, "minutes": seconds * row["forwards"] / 60} for row in own]
     reporter.notice(
         "Methods that share one forward pay for it together: it is counted with the first of them. Minutes rest on "
@@ -79,9 +90,18 @@ def study_plan(config: StudyConfig, path: str | Path, reporter: Reporter = SILEN
     )
 
 
-def _measured(config: Config, classes: Sequence[str], reporter: Reporter) -> tuple[Classifier, float]:
+def _counts(whole: Manifest, settings: DataSettings) -> pd.Series:
+    """Films of every split and class, of the label fraction that a run is trained on."""
+    drawn = whole
+    if settings.fraction < 1:
+        drawn = label_fraction(whole, settings.fraction, settings.fraction_seed, scale_val=settings.scale_val)
+    return drawn.frame.groupby("split")["label"].value_counts()
+
+
+def _measured(config: Config, manifest: Manifest, reporter: Reporter) -> tuple[Classifier, float]:
     policy = precision_policy(config.training.mixed_precision)
-    classifier = configured_classifier(config, classes, config.model.preprocessing, policy)
+    activation = "sigmoid" if manifest.several else "softmax"
+    classifier = configured_classifier(config, manifest.classes, config.model.preprocessing, policy, activation)
     with reporter.task(f"measure forward of {classifier.backbone.name}", 1) as advance:
         seconds = seconds_per_film(classifier, config.training.batch_size)
         advance(1)
@@ -145,6 +165,20 @@ def _validity_row(
     forwards += DRAWS * len(cascade(classifier)) * films
     row = {"run": work.member.name, "work": "validity", "method": ",".join(names), "cells": len(places)}
     return [{**row, "done": sum(places), "films": films, "forwards": 0 if all(places) else forwards}]
+
+
+def _localize_row(work: ScoreWork, scored: bool, counts: pd.Series) -> list[dict[str, Any]]:
+    """Localization: the maps of the true class are there; random networks for chance make the maps of each again."""
+    wanted, split = work.config.study.localize, localize_split(work.config)
+    if not wanted.enabled:
+        return []
+    marked = LocalizeWork(work)
+    done = scored and all(marked.is_current(cell) for piece in marked.pieces() for cell in piece)
+    films = _films(counts, split)
+    names = ",".join(localize_methods(work.config, work.member.label))
+    forwards = 0 if done else films * (1 + wanted.draws * wanted.chance)
+    row = {"run": work.member.name, "work": "localize", "method": names, "cells": 1, "done": int(done)}
+    return [row | {"films": films, "forwards": forwards}]
 
 
 def _validity_done(work: ScoreWork) -> list[bool]:

@@ -1,4 +1,4 @@
-"""The work of a study on one of its runs: training, scores, analysis, drift and validity, each done once."""
+"""The work of a study on one of its runs: training, scores, analysis, drift, validity, localization, each done once."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from cxrkeras.events import SILENT, Reporter
 from cxrkeras.run import Run
 from cxrkeras.study import Cell, Member, Outcome, Study, StudyConfig, work_through
 from cxrkeras.workflow.study_later import LaterWork
+from cxrkeras.workflow.study_localize import LocalizeWork
 from cxrkeras.workflow.study_scores import ScoreWork, scored_of
 from cxrkeras.workflow.train import train
 
@@ -33,13 +34,21 @@ def run_work(study: Study, config: StudyConfig, member: Member, reporter: Report
         return outcomes
     work = ScoreWork(study, config, member, reporter)
     scores = work_through(study, work.pieces(), work.is_scored, work.score, reporter)
+    marked = LocalizeWork(work)
+    if work.opened.several:
+        reporter.notice(f"{member.name}: no analysis, drift or validity, which work on one class a film.")
+        return [*outcomes, *scores, *_localized(marked, study, reporter)]
     later = LaterWork(work, scored_of(scores, work))
     analysis = work_through(study, later.analysis_pieces(), later.is_current, later.analyse, reporter)
     drift = work_through(study, later.drift_pieces(), later.is_current, later.drift, reporter)
     analysed = [outcome for outcome in analysis if outcome.state == "done"]
     pieces = later.validity_pieces() if analysed else []
     validity = work_through(study, pieces, later.is_current, later.validity, reporter)
-    return [*outcomes, *scores, *analysis, *drift, *validity]
+    return [*outcomes, *scores, *analysis, *drift, *validity, *_localized(marked, study, reporter)]
+
+
+def _localized(work: LocalizeWork, study: Study, reporter: Reporter) -> list[Outcome]:
+    return work_through(study, work.pieces(), work.is_current, work.localize, reporter)
 
 
 def is_trained(study: Study, member: Member) -> bool:

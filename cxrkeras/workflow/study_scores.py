@@ -13,13 +13,12 @@ from cxrkeras.run import Run
 from cxrkeras.store import key8
 from cxrkeras.study import Cell, Member, Outcome, Study, StudyConfig
 from cxrkeras.study.config import StudyMethod
-from cxrkeras.training.routine import checkpoint_epochs
 from cxrkeras.workflow.evidence import Evidence
 from cxrkeras.workflow.map_options import map_options
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.score import resolved_settings, score_selection, stored_rows
 from cxrkeras.workflow.selection import Selection, select
-from cxrkeras.workflow.study_config import methods_for, recommended_on
+from cxrkeras.workflow.study_config import methods_for, recommended_on, stored_epochs
 
 
 class ScoreWork:
@@ -36,7 +35,7 @@ class ScoreWork:
         self.study, self.config, self.member, self.reporter = study, config, member, reporter
         self.split = config.study.split
         self.methods = methods_for(config, member.label)
-        self.epochs = checkpoint_epochs(member.config.training.epochs, member.config.training.checkpoint_every)
+        self.epochs = stored_epochs(member, Run(study.run_path(member.name)))
         self._selections: dict[tuple[str, int | None], Selection] = {}
 
     @cached_property
@@ -57,13 +56,17 @@ class ScoreWork:
         """Splits a method is scored on: the evaluation split, and the one its checkpoint is chosen on."""
         return tuple(dict.fromkeys((self.split, recommended_on(self.config, self.methods[name]))))
 
+    def epochs_of(self, method: StudyMethod) -> list[int]:
+        """Checkpoints of this run that a method is scored at; runs of other recipes may have others."""
+        return [epoch for epoch in self.epochs if method.epochs is None or epoch in method.epochs]
+
     def pieces(self) -> list[list[Cell]]:
         """Cells to score: what shares a forward together, each method with forwards of its own alone and last."""
         pieces: dict[tuple[Any, ...], list[Cell]] = {}
         for name, method in self.methods.items():
             own = name if METHODS[name].kind == FORWARD else ""
             for split in self.splits(name):
-                for epoch in method.epochs or self.epochs:
+                for epoch in self.epochs_of(method):
                     place = (bool(own), epoch, split, own, *_group(method))
                     pieces.setdefault(place, []).append(Cell(self.member.name, "score", name, epoch, split))
         return [pieces[place] for place in sorted(pieces, key=lambda place: place[:2])]
@@ -97,7 +100,7 @@ class ScoreWork:
             return True
         if _group(method) != _group(self.methods[first.method]) or first.split not in self.splits(name):
             return False
-        at_this_epoch = first.epoch in (method.epochs or self.epochs)
+        at_this_epoch = first.epoch in self.epochs_of(method)
         return at_this_epoch and self.is_scored(Cell(first.run, "score", name, first.epoch, first.split))
 
 

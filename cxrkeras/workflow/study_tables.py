@@ -17,7 +17,9 @@ from cxrkeras.tables import read_csv
 from cxrkeras.workflow.analyse import read_analysis
 from cxrkeras.workflow.drift import study_drift
 from cxrkeras.workflow.drift_tables import SUMMARY, stored_drift
+from cxrkeras.workflow.localize_pictures import NOT_TRAINED
 from cxrkeras.workflow.study_config import drift_epochs, methods_for
+from cxrkeras.workflow.study_fractions import FRACTION_TABLE, SEED_TABLE, fraction_table, seed_table
 from cxrkeras.workflow.study_later import reported_epoch
 
 HEADLINE = [
@@ -32,16 +34,20 @@ PER_CLASS = ("score", "excess", "coverage")
 
 
 def store_tables(study: Study, config: StudyConfig, reporter: Reporter = SILENT) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Write `headline`, `findings`, `drift` and `reversals`, and return the first two."""
-    runs = [(member, Run(study.run_path(member.name))) for member in members(config)]
-    runs = [(member, run) for member, run in runs if (run.path / "run.json").is_file()]
+    """Write `headline`, `findings`, `drift`, `reversals` and of crossed runs `fractions`; return the first two."""
+    wanted = [(member, Run(study.run_path(member.name))) for member in members(config)]
+    runs = [(member, run) for member, run in wanted if (run.path / "run.json").is_file()]
     headline = headline_table(config, runs)
     findings = findings_table(config, runs)
     study.write_table("headline", headline)
     study.write_table("findings", findings)
     if config.study.drift.enabled:
         study.write_table("drift", drift_table(config, runs))
-        study.write_table("reversals", _reversals(config, [run for _, run in runs], reporter))
+        study.write_table("reversals", _reversals(config, runs, reporter))
+    if config.study.axes:
+        seeds = seed_table(config, wanted)
+        study.write_table(SEED_TABLE, seeds)
+        study.write_table(FRACTION_TABLE, fraction_table(seeds))
     return headline, findings
 
 
@@ -53,8 +59,9 @@ def headline_table(config: StudyConfig, runs: Sequence[tuple[Member, Run]]) -> p
         runs: the runs that exist.
 
     Returns:
-        `HEADLINE`, then `score_`, `excess_` and `coverage_` of every class. `recommendation` is `recommended`, or
-        `none` where the row stands at the best AUC instead.
+        `HEADLINE`, after the backbone what else the study crosses (`source`, `recipe`, `fraction`), then `score_`,
+        `excess_` and `coverage_` of every class. `recommendation` is `recommended`, or `none` where the row stands at
+        the best AUC instead; `watermark` is there where a run's head was never trained.
     """
     rows = []
     for member, run in runs:
@@ -69,6 +76,7 @@ def headline_table(config: StudyConfig, runs: Sequence[tuple[Member, Run]]) -> p
             rows.append(
                 {
                     "backbone": member.label,
+                    **_crossed(config, member),
                     "seed": member.seed,
                     "method": method,
                     "checkpoint": epoch,
@@ -77,11 +85,22 @@ def headline_table(config: StudyConfig, runs: Sequence[tuple[Member, Run]]) -> p
                     **_auc_of(analysis.auc, epoch),
                     **_scores_of(analysis.scores, epoch, config.study.split, method),
                     "randomisation": _verdict(run, epoch, config.study.split, method),
+                    **({} if run.head_trained else {"watermark": NOT_TRAINED}),
                 }
             )
     frame = pd.DataFrame(rows)
-    more = [name for name in frame.columns if name not in HEADLINE]
-    return frame.reindex(columns=[*HEADLINE, *more])
+    head = _with_crossed(config, HEADLINE)
+    more = [name for name in frame.columns if name not in head]
+    return frame.reindex(columns=[*head, *more]).fillna({"watermark": ""})
+
+
+def _crossed(config: StudyConfig, member: Member) -> dict[str, Any]:
+    """What tells a run from the others of its backbone and seed, as far as the study asks for it."""
+    return {name: getattr(member, name) for name in config.study.axes}
+
+
+def _with_crossed(config: StudyConfig, columns: Sequence[str]) -> list[str]:
+    return [columns[0], *config.study.axes, *columns[1:]]
 
 
 def _auc_of(auc: pd.DataFrame, epoch: int) -> dict[str, float]:
@@ -121,8 +140,10 @@ def findings_table(config: StudyConfig, runs: Sequence[tuple[Member, Run]]) -> p
     for member, run in runs:
         analysis = read_analysis(run, config.study.split)
         if analysis is not None and len(analysis.findings):
-            frames.append(analysis.findings.assign(backbone=member.label, seed=member.seed))
-    return pd.concat(frames, ignore_index=True)[FINDINGS] if frames else pd.DataFrame(columns=FINDINGS)
+            who = {"backbone": member.label, "seed": member.seed, **_crossed(config, member)}
+            frames.append(analysis.findings.assign(**who))
+    columns = _with_crossed(config, FINDINGS)
+    return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
 
 
 def drift_table(config: StudyConfig, runs: Sequence[tuple[Member, Run]]) -> pd.DataFrame:
@@ -133,17 +154,25 @@ def drift_table(config: StudyConfig, runs: Sequence[tuple[Member, Run]]) -> pd.D
         if run.drift_path(start, end, config.study.split, SUMMARY).exists():
             frame = stored_drift([run], SUMMARY, config.study.split, start, end)
             frame = frame[frame["method"].isin(wanted.methods)]
-            frames.append(frame.assign(backbone=member.label, from_epoch=start, to_epoch=end))
+            who = {"backbone": member.label, **_crossed(config, member)}
+            frames.append(frame.assign(**who, from_epoch=start, to_epoch=end))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["backbone", "seed", "method"])
 
 
-def _reversals(config: StudyConfig, runs: list[Run], reporter: Reporter) -> pd.DataFrame:
-    wanted = config.study.drift
-    try:
-        return study_drift(runs, config.study.split, wanted.from_epoch, wanted.to_epoch, reporter=reporter)
-    except CxrKerasError as error:
-        reporter.notice(f"no drift reversals: {error}")
-        return pd.DataFrame(columns=REVERSALS)
+def _reversals(config: StudyConfig, runs: Sequence[tuple[Member, Run]], reporter: Reporter) -> pd.DataFrame:
+    """Reversals among runs that differ in backbone and seed only: those of one source, recipe and fraction."""
+    wanted, frames = config.study.drift, []
+    alike: dict[tuple[Any, ...], list[Run]] = {}
+    for member, run in runs:
+        alike.setdefault(tuple(_crossed(config, member).values()), []).append(run)
+    for values, own in alike.items():
+        try:
+            found = study_drift(own, config.study.split, wanted.from_epoch, wanted.to_epoch, reporter=reporter)
+        except CxrKerasError as error:
+            reporter.notice(f"no drift reversals: {error}")
+            continue
+        frames.append(found.assign(**dict(zip(config.study.axes, values, strict=True))))
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*REVERSALS, *config.study.axes])
 
 
 def cell_table(study: Study, outcomes: Sequence[Outcome]) -> pd.DataFrame:

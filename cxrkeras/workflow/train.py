@@ -20,6 +20,8 @@ from cxrkeras.run import Run, all_runs, fresh_name, resolve_path
 from cxrkeras.store import atomic_path, exclusive, sha256_file, sweep_partials
 from cxrkeras.tables import HISTORY_COLUMNS, prediction_table
 from cxrkeras.training.batch_norm import CALIBRATION_FILMS, calibrate_batch_norm
+from cxrkeras.training.gains import best_epoch
+from cxrkeras.training.layer_groups import configured_groups, layer_rates
 from cxrkeras.training.routine import EpochRecord, Progress, train_two_stages
 from cxrkeras.workflow.dataset import check_unchanged, data_root, patients_of, read_films
 from cxrkeras.workflow.opened import OpenRun
@@ -141,7 +143,9 @@ def _start(config: Config, run: str | Path | None, reporter: Reporter) -> Run:
             "batch_norm: calibrate — BatchNorm statistics are set once from "
             f"{CALIBRATION_FILMS} training films, then kept (the default for random weights)."
         )
+    _notice_recipe(config, reporter)
     prepared = prepare(config, reporter)
+    prepared.facts["layer_rates"] = _layer_rates(config, prepared, reporter)
     read_films(prepared.films, reporter)
     stem = f"{Path(config.data.path).stem}-{config.model.backbone}"
     made = Run.create(resolve_path(run) if run is not None else fresh_name(stem), config)
@@ -161,6 +165,7 @@ def _continue(run: Run, reporter: Reporter) -> Run:
         reporter.notice(f"resuming {run.path} after epoch {stored[0] if stored else 0}.")
         if stored is None:
             prepared = prepare(config, reporter)
+            prepared.facts["layer_rates"] = _layer_rates(config, prepared, reporter)
             read_films(prepared.films, reporter)
             _fit_from_the_start(run, config, prepared, reporter)
             return run
@@ -170,7 +175,9 @@ def _continue(run: Run, reporter: Reporter) -> Run:
         opened.load(epoch)
         prepared = Prepared(opened.classifier, opened.frame, opened.films)
         read_films(prepared.films, reporter)
-        _fit(run, config, prepared, Progress(epoch, optimizer), reporter)
+        history = run.history().set_index("epoch")["val_auc"]
+        aucs = tuple(float(history[e]) for e in range(1, epoch + 1))
+        _fit(run, config, prepared, Progress(epoch, optimizer, aucs), reporter)
     return run
 
 
@@ -179,6 +186,41 @@ def _set_determinism(config: Config) -> None:
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
+
+
+def _notice_recipe(config: Config, reporter: Reporter) -> None:
+    training = config.training
+    if training.epochs == (0, 0):
+        reporter.notice(
+            "THE HEAD WAS NEVER TRAINED: epochs 0,0 keep its random head. Predictions, maps and scores of "
+            "its checkpoint 0 are those of a random answer, and say nothing of the weights."
+        )
+    if training.recipe == "finetune":
+        return
+    told = f"recipe {training.recipe}: epochs {training.epochs[0]},{training.epochs[1]}"
+    if departures := config.recipe_departures:
+        told += f"; as given, unlike the recipe: {'; '.join(departures)}"
+    reporter.notice(f"{told}.")
+
+
+def _layer_rates(config: Config, prepared: Prepared, reporter: Reporter) -> list[dict[str, Any]] | None:
+    """Group, rate and parameters of the second stage, said before anything is trained; None where all have one rate."""
+    groups = configured_groups(prepared.classifier, config.training)
+    if groups is None:
+        return None
+    if not config.training.epochs[1]:
+        reporter.notice("layer-wise rates are the second stage's, which this run does not have: no effect.")
+        return None
+    rows = layer_rates(groups, config.training.learning_rate[1])
+    width = max(len(row["group"]) for row in rows)
+    reporter.notice("layer-wise learning rates of fine_tuning:")
+    for row in rows:
+        frozen = ", frozen" if not row["multiplier"] else ""
+        reporter.notice(
+            f"  {row['group']:<{width}}  × {row['multiplier']:<8g} rate {row['rate']:<12g} "
+            f"{row['parameters']:>10} parameters in {row['layers']} layers{frozen}"
+        )
+    return rows
 
 
 def _calibrate(prepared: Prepared, config: Config) -> None:
@@ -211,6 +253,7 @@ def _fit(run: Run, config: Config, prepared: Prepared, resume: Progress | None, 
         resume=resume,
         reporter=reporter,
     )
+    recorder.drop_outdone()
     run.update_info(state="complete")
     run.remove_resume()
 
@@ -242,9 +285,21 @@ class _Recorder:
         self._run.update_info(checkpoints={**known, str(epoch): sha256_file(file)})
         self._write_predictions(epoch, "test", probabilities)
         self._run.write_resume(epoch, optimizer)
+        self.drop_outdone()
+
+    def drop_outdone(self) -> None:
+        """With `keep: best`, drop every checkpoint but the best and the newest."""
+        if self._run.config.training.keep != "best":
+            return
+        stored = self._run.epochs()
+        aucs = self._history.set_index("epoch")["val_auc"].to_dict()
+        best = best_epoch({epoch: aucs[epoch] for epoch in stored if epoch in aucs})
+        for epoch in set(stored) - {best, stored[-1]}:
+            self._run.drop_checkpoint(epoch)
 
     def _write_predictions(self, epoch: int, split: str, probabilities: np.ndarray) -> None:
         rows = self._prepared.frame[self._prepared.frame["split"] == split]
         classes = self._prepared.classifier.classes
-        table = prediction_table(rows["path"], rows["label"], probabilities, classes, patients_of(rows))
+        truth = self._prepared.split(split).truth
+        table = prediction_table(rows["path"], rows["label"], probabilities, classes, patients_of(rows), truth)
         self._run.write_predictions(epoch, split, table)

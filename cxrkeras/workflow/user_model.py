@@ -29,6 +29,8 @@ class OpenModel(ExplainerCache):
         CxrKerasError: the model cannot be used, or the class names do not fit it.
     """
 
+    several = False
+
     def __init__(
         self,
         file: str | Path,

@@ -89,6 +89,7 @@ def validity(
         UsageError: an unknown check or baseline, or a number below one.
         DataError: no films.
     """
+    opened.require_one_class("validity")
     for check in checks:
         if check not in CHECKS:
             raise unknown("check", check, CHECKS)

@@ -55,7 +55,7 @@ def test_studies_are_shown_and_marked(cx):
     code, out, _ = cx("config", "show")
     assert code == 0
     first = out.splitlines()[0]
-    assert first.endswith("shipped studies: kermany-cpu-study, kermany-study, smoke-study")
+    assert first.endswith("shipped studies: kermany-cpu-study, kermany-fractions, kermany-study, smoke-study")
     assert "configurations: kermany, phantom;" in first
     code, out, _ = cx("config", "show", "kermany-cpu-study")
     assert code == 0

@@ -38,6 +38,7 @@ def test_columns_and_parameters_are_as_promised(good):
         "max_pairs": 2_000_000,
         "seed": 0,
         "same_patient": "drop",
+        "decision": "argmax",
         "native_grid": [5, 5],
     }
     assert c_score(**good, grid="native").parameters["grid"] == "native"

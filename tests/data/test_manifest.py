@@ -205,7 +205,7 @@ def test_a_named_column_that_is_missing(write_films, write_table, option, value,
         ({"path": [], "label": []}, "lists no films"),
         (
             {"path": [*TWO, "q1.png", "q2.png", "q3.png", "q4.png"], "label": list("ABABAB")},
-            r"4 of 6 films .* do not exist: 'q1\.png', 'q2\.png', 'q3\.png', …",
+            r"4 of 6 films .* do not exist: 'q1\.png', 'q2\.png', 'q3\.png', 'q4\.png'\.",
         ),
     ],
 )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from dataclasses import asdict
+from inspect import Parameter, signature
 from itertools import pairwise
 
 import numpy as np
@@ -30,34 +33,43 @@ def films_of(manifest, frame=None):
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory):
-    return generate_phantom(tmp_path_factory.mktemp("full") / "phantom")
+    return generate_phantom(tmp_path_factory.mktemp("full") / "phantom", films=200)
 
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
-    return generate_phantom(tmp_path_factory.mktemp("plain") / "phantom", films=60, size=SIZE, seed=4)
+    return generate_phantom(tmp_path_factory.mktemp("plain") / "phantom", films=40, size=SIZE, seed=4)
 
 
 @pytest.fixture(scope="module")
 def five(tmp_path_factory):
-    return generate_phantom(tmp_path_factory.mktemp("five") / "phantom", films=150, classes=5, size=SIZE, seed=1)
+    return generate_phantom(tmp_path_factory.mktemp("five") / "phantom", films=100, classes=5, size=SIZE, seed=1)
 
 
 def test_same_options_give_the_same_bytes_and_another_seed_does_not(plain, tmp_path):
-    again = generate_phantom(tmp_path / "again", films=60, size=SIZE, seed=4)
-    other = generate_phantom(tmp_path / "other", films=60, size=SIZE, seed=5)
+    again = generate_phantom(tmp_path / "again", films=40, size=SIZE, seed=4)
+    other = generate_phantom(tmp_path / "other", films=20, size=SIZE, seed=5)
     files = sorted(path.relative_to(plain.parent) for path in plain.parent.rglob("*") if path.is_file())
     assert files == sorted(path.relative_to(again.parent) for path in again.parent.rglob("*") if path.is_file())
     assert all((plain.parent / file).read_bytes() == (again.parent / file).read_bytes() for file in files)
     assert plain.read_bytes() != other.read_bytes()
 
 
-def test_default_films_and_splits(full):
+def test_default_films_and_splits():
+    options = phantom.PhantomOptions()
+    assert Counter((film.split, film.label) for film in phantom._plan(options)) == {
+        (split, label): n for split, n in (("train", 120), ("val", 30), ("test", 50)) for label in ("normal", "lobar")
+    }
+    defaults = {name: parameter.default for name, parameter in signature(generate_phantom).parameters.items()}
+    assert {"out": Parameter.empty, **asdict(options)} == defaults
+
+
+def test_a_manifest_says_what_is_in_the_folder(full):
     frame = pd.read_csv(full)
     assert tuple(frame.columns) == phantom.COLUMNS
     counts = frame.groupby(["split", "label"]).size().to_dict()
     assert counts == {
-        (split, label): n for split, n in (("train", 120), ("val", 30), ("test", 50)) for label in ("normal", "lobar")
+        (split, label): n for split, n in (("train", 60), ("val", 15), ("test", 25)) for label in ("normal", "lobar")
     }
     assert not frame["shortcut"].any()
     assert frame["path"].is_monotonic_increasing
@@ -75,7 +87,7 @@ def test_a_patient_has_one_split_one_label_one_sex_and_up_to_three_films(full):
 
 
 def test_no_two_films_are_alike(full):
-    assert len({film.tobytes() for film in films_of(full).values()}) == 400
+    assert len({film.tobytes() for film in films_of(full).values()}) == 200
 
 
 @pytest.mark.parametrize("name", ["full", "five"])
@@ -130,7 +142,7 @@ def test_five_classes_in_order_share_every_split(five):
     counts = frame.groupby(["label", "split"]).size().unstack()
     assert set(counts.index) == set(phantom.CLASSES)
     assert (counts.nunique() == 1).all()
-    assert counts.loc["nodule"].to_dict() == {"test": 8, "train": 18, "val": 4}
+    assert counts.loc["nodule"].to_dict() == {"test": 5, "train": 12, "val": 3}
     areas = {
         label: np.mean([pixels_of(five.parent / name).mean() / 255 for name in rows["mask"]])
         for label, rows in frame[frame["label"] != "normal"].groupby("label")
@@ -146,14 +158,14 @@ def test_fewer_classes_are_the_first_ones(classes, tmp_path):
 
 @pytest.mark.parametrize("shortcut", phantom.SHORTCUTS)
 def test_probability_zero_plants_nothing(shortcut, plain, tmp_path):
-    manifest = generate_phantom(tmp_path / "out", films=60, size=SIZE, seed=4, shortcut=shortcut)
+    manifest = generate_phantom(tmp_path / "out", films=40, size=SIZE, seed=4, shortcut=shortcut)
     assert manifest.read_bytes() == plain.read_bytes()
     expected = films_of(plain)
     assert all(np.array_equal(film, expected[path]) for path, film in films_of(manifest).items())
 
 
 def test_tagged_films_equal_their_pairs_outside_the_tag(plain, tmp_path):
-    manifest = generate_phantom(tmp_path / "out", films=60, size=SIZE, seed=4, shortcut="tag", shortcut_probability=0.5)
+    manifest = generate_phantom(tmp_path / "out", films=40, size=SIZE, seed=4, shortcut="tag", shortcut_probability=0.5)
     frame, clean = pd.read_csv(manifest), films_of(plain)
     assert frame.drop(columns="shortcut").equals(pd.read_csv(plain).drop(columns="shortcut"))
     x, y, width, height = tag_box(SIZE)
@@ -173,7 +185,7 @@ def test_tagged_films_equal_their_pairs_outside_the_tag(plain, tmp_path):
 
 def test_exposure_brightens_planted_films_only_and_keeps_the_order_of_grey(plain, tmp_path):
     manifest = generate_phantom(
-        tmp_path / "out", films=60, size=SIZE, seed=4, shortcut="exposure", shortcut_probability=1
+        tmp_path / "out", films=40, size=SIZE, seed=4, shortcut="exposure", shortcut_probability=1
     )
     clean = films_of(plain)
     for row in pd.read_csv(manifest).itertuples():
@@ -189,7 +201,7 @@ def test_exposure_brightens_planted_films_only_and_keeps_the_order_of_grey(plain
 
 
 def test_sex_follows_the_planted_patients_and_leaves_the_rest(plain, tmp_path):
-    manifest = generate_phantom(tmp_path / "out", films=60, size=SIZE, seed=4, shortcut="sex", shortcut_probability=1)
+    manifest = generate_phantom(tmp_path / "out", films=40, size=SIZE, seed=4, shortcut="sex", shortcut_probability=1)
     frame, before = pd.read_csv(manifest), pd.read_csv(plain)
     positive = frame["label"] == "lobar"
     assert (frame.loc[positive, "sex"] == "F").all()

@@ -13,14 +13,8 @@ from cxrkeras.models import inference
 from cxrkeras.models.backbones import backbone
 from cxrkeras.models.classifier import build_classifier, softmax
 from cxrkeras.training.batch_norm import calibrate_batch_norm
-from cxrkeras.training.routine import (
-    STAGES,
-    checkpoint_epochs,
-    class_weights,
-    cross_entropy,
-    epoch_order,
-    train_two_stages,
-)
+from cxrkeras.training.objective import class_weights, cross_entropy
+from cxrkeras.training.routine import STAGES, checkpoint_epochs, epoch_order, train_two_stages
 
 
 class Kept:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
-import time
 
 import h5py
 import numpy as np
@@ -14,13 +12,15 @@ import pandas as pd
 import pytest
 from cxrkeras_cli.main import main
 
-from cxrkeras.errors import CheckpointError, DataError, FilmError, RunError, WeightsError
+from cxrkeras.errors import CheckpointError, ConfigError, DataError, FilmError, RunError, WeightsError
 from cxrkeras.events import Reporter
 from cxrkeras.models.classifier import build_classifier
 from cxrkeras.run import Run
 from cxrkeras.stats.auc import exact_auc
 from cxrkeras.store import sha256_file
+from cxrkeras.training import routine
 from cxrkeras.workflow.opened import OpenRun
+from cxrkeras.workflow.runs import checkpoint_table
 from cxrkeras.workflow.train import train
 
 
@@ -127,24 +127,35 @@ def test_a_finished_a_running_and_a_foreign_directory_are_refused(
 # on cached features up to the change of stages; and inside the second stage, an epoch past its last checkpoint
 STOPPED = {
     "plain": {"epochs": (2, 1), "checkpoint_every": 1},
-    "augmented": {"epochs": (1, 3), "checkpoint_every": 2, "augment": True},
-}
+    "augmented": {
+        "epochs": (1, 3), "checkpoint_every": 2, "augment": True, "layerwise_decay": 0.5, "weight_decay": 1e-2,
+        "plateau": {"factor": 0.5, "patience": 1},
+    },
+}  # fmt: skip
+
+
+def falling_auc(job, probabilities, epoch):
+    """A validation AUC that never gains after a stage's first epoch."""
+    return 1 / epoch
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory, phantom_folder, tiny_settings):
-    """A deterministic run of a kind and the options that made it."""
+    """A deterministic run of a kind and the options that made it; the AUC of `augmented` falls while a test runs."""
     found = {}
 
-    def run_of(kind):
+    def run_of(kind, monkeypatch):
+        if kind == "augmented":
+            monkeypatch.setattr(routine._Job, "_validation_auc", falling_auc)
         if kind not in found:
-            options = {**tiny_settings, "deterministic": True, **STOPPED[kind]}
+            options = {**tiny_settings, "backbone": "tiny", "deterministic": True, **STOPPED[kind]}
             found[kind] = train(data=phantom_folder, run=tmp_path_factory.mktemp("runs") / kind, **options), options
         return found[kind]
 
     return run_of
 
 
+@pytest.mark.usefixtures("tiny_backbone")
 @pytest.mark.parametrize(
     ("kind", "stop", "stored"),
     [
@@ -155,10 +166,10 @@ def uninterrupted(tmp_path_factory, phantom_folder, tiny_settings):
     ],
 )
 def test_a_run_stopped_and_resumed_has_the_weights_of_an_uninterrupted_one(
-    uninterrupted, tmp_path, phantom_folder, kind, stop, stored
+    uninterrupted, tmp_path, phantom_folder, monkeypatch, kind, stop, stored
 ):
     """Wherever it stopped: before any state, inside the head's stage, between the stages, and inside the second."""
-    whole, options = uninterrupted(kind)
+    whole, options = uninterrupted(kind, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         train(data=phantom_folder, run=tmp_path / "cut", reporter=StopAt(stop), **options)
     assert Run(tmp_path / "cut").state == "running"
@@ -169,60 +180,44 @@ def test_a_run_stopped_and_resumed_has_the_weights_of_an_uninterrupted_one(
         np.testing.assert_array_equal(a, b)
     columns = ["epoch", "stage", "loss", "val_loss", "val_auc", "learning_rate"]
     pd.testing.assert_frame_equal(whole.history()[columns], resumed.history()[columns])
+    if "plateau" in options:
+        assert whole.history()["learning_rate"].tolist() == [1e-3, 1e-3, 1e-3, 5e-4]
+
+
+KILLED = """
+import os, signal, sys
+from cxrkeras.run import Run
+from cxrkeras_cli.main import main
+
+def killed(self, epoch, optimizer):
+    if epoch == 3:
+        os.replace = lambda *names: os.kill(os.getpid(), signal.SIGKILL)
+    written(self, epoch, optimizer)
+
+written, Run.write_resume = Run.write_resume, killed
+main(sys.argv[1:])
+"""
 
 
 def test_kill_minus_nine_loses_nothing_that_was_stored(tmp_path, phantom_folder, capsys):
+    """Killed while it writes the third epoch's state: the second epoch's is whole, and the half one goes."""
     arguments = [
         "train", "--data", str(phantom_folder), "--backbone", "compact", "--weights", "random", "--image-size", "64",
-        "--epochs", "1,5", "--checkpoint-every", "1", "--batch-norm", "train", "--run", str(tmp_path / "run"),
+        "--epochs", "4,0", "--checkpoint-every", "1", "--batch-norm", "train", "--run", str(tmp_path / "run"),
     ]  # fmt: skip
-    command = [sys.executable, "-m", "cxrkeras_cli.main", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        run = Run(tmp_path / "run")
-        deadline = time.monotonic() + 120
-        while not (run.path / "checkpoints" / "epoch_002.weights.h5").exists():
-            assert process.poll() is None, "training ended before it could be killed"
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-    assert run.state == "running"
-    stored = run.read_resume()[0]
-    assert stored >= 1
-    with pytest.raises(SystemExit) as ended:
-        main([*arguments, "--resume"])
-    shown = capsys.readouterr()
-    assert not ended.value.code, shown.err
-    assert f"after epoch {stored}." in shown.err
-    assert Run(tmp_path / "run").state == "complete"
-    assert Run(tmp_path / "run").history()["epoch"].tolist() == list(range(1, 7))
-    assert not list(run.path.rglob(".partial-*"))
-
-
-def test_a_kill_while_the_state_is_written_keeps_the_older_state(tmp_path, phantom_folder, tiny_settings, monkeypatch):
-    real, calls = Run.write_resume, []
-
-    def killed(self, epoch, optimizer):
-        calls.append(epoch)
-        if epoch == 3:
-            monkeypatch.setattr("os.replace", _refuse)
-        real(self, epoch, optimizer)
-
-    monkeypatch.setattr(Run, "write_resume", killed)
-    with pytest.raises(KeyboardInterrupt):
-        train(data=phantom_folder, run=tmp_path / "run", **{**tiny_settings, "epochs": (4, 0)})
-    monkeypatch.undo()
+    ended = subprocess.run([sys.executable, "-c", KILLED, *arguments], capture_output=True, timeout=240)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
     run = Run(tmp_path / "run")
-    assert calls == [1, 2, 3]
-    assert run.epochs() == [1, 2, 3]
-    assert run.read_resume()[0] == 2
-    train(run=run.path, resume=True)
-    assert run.history()["epoch"].tolist() == [1, 2, 3, 4]
-    assert run.state == "complete"
-
-
-def _refuse(*arguments):
-    raise KeyboardInterrupt
+    assert (run.state, run.epochs(), run.read_resume()[0]) == ("running", [1, 2, 3], 2)
+    assert list(run.path.rglob(".partial-*"))
+    with pytest.raises(SystemExit) as resumed:
+        main(["train", "--run", str(run.path), "--resume"])
+    shown = capsys.readouterr()
+    assert not resumed.value.code, shown.err
+    assert "after epoch 2." in shown.err
+    assert Run(tmp_path / "run").state == "complete"
+    assert Run(tmp_path / "run").history()["epoch"].tolist() == [1, 2, 3, 4]
+    assert not list(run.path.rglob(".partial-*"))
 
 
 def test_a_start_killed_before_its_run_json_is_started_again(tmp_path, phantom_folder, tiny_settings):
@@ -309,3 +304,67 @@ def test_calibrated_statistics_are_stored_with_the_first_checkpoint(tmp_path, ph
     fresh = build_classifier(opened.classifier.backbone, made.classes, 64, seed=0)
     for ours, first in zip(opened.classifier.batch_norms, fresh.batch_norms, strict=True):
         assert np.abs(ours.get_weights()[3] - first.get_weights()[3]).max() > 1e-3
+
+
+class Told(StopAt):
+    """Remembers notices, and stops at an epoch if one is named."""
+
+    def __init__(self, epoch: int = -1) -> None:
+        super().__init__(epoch)
+        self.notices = []
+
+    def notice(self, text):
+        self.notices.append(text)
+
+
+def test_a_recipe_keeps_the_best_and_the_last_checkpoint_and_says_its_rates(
+    tmp_path, phantom_folder, tiny_backbone, monkeypatch
+):
+    aucs = {1: 0.5, 2: 0.9, 3: 0.7}
+    monkeypatch.setattr(routine._Job, "_validation_auc", lambda job, probabilities, epoch: aucs[epoch])
+    options = {
+        "data": phantom_folder, "backbone": tiny_backbone, "weights": "random", "recipe": "convirt", "head_steps": 2,
+        "epochs": (9, 2), "layerwise_decay": 0.5,
+    }  # fmt: skip
+    told = Told()
+    whole = train(run=tmp_path / "whole", reporter=told, **options)
+    assert whole.epochs() == [2, 3]
+    assert set(whole.info["checkpoints"]) == {"2", "3"}
+    assert [whole.predictions(epoch) is not None for epoch in (1, 2, 3)] == [False, True, True]
+    assert all(whole.predictions(epoch, "val") is not None for epoch in (1, 2, 3))
+    assert whole.resolve_epoch("best") == 2
+    assert whole.head_trained
+    assert whole.history()["learning_rate"].tolist() == [1e-3, 1e-4, 1e-4]
+    rates = {row["group"]: (row["rate"], row["parameters"]) for row in whole.info["layer_rates"]}
+    assert rates == {"head": (1e-4, 10), "stride 4": (5e-5, 156), "stride 2": (2.5e-5, 120)}
+    said = [" ".join(line.split()) for line in told.notices]
+    assert "recipe convirt: epochs 1,2; as given, unlike the recipe: head_steps 2 (recipe: 200)." in said
+    assert "stride 4 × 0.5 rate 5e-05 156 parameters in 2 layers" in said
+
+
+def test_layer_groups_that_do_not_fit_stop_before_anything_is_written(tmp_path, phantom_folder, tiny_settings):
+    groups = [{"layers": ["conv9"], "multiplier": 0.1}]
+    with pytest.raises(ConfigError, match=r"'conv9' fits no trained layer of compact\. Did you mean 'conv8'"):
+        train(data=phantom_folder, run=tmp_path / "run", layer_groups=groups, **tiny_settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_without_epochs_has_checkpoint_zero_and_says_that_its_head_is_untrained(
+    tmp_path, phantom_folder, tiny_backbone, tiny_run
+):
+    options = {"backbone": tiny_backbone, "weights": "random", "batch_norm": "train", "epochs": (0, 0)}
+    told = Told()
+    run = train(data=phantom_folder, run=tmp_path / "run", reporter=told, **options)
+    assert told.notices[0].startswith("THE HEAD WAS NEVER TRAINED: epochs 0,0")
+    assert (run.state, run.epochs(), run.head_trained, tiny_run.head_trained) == ("complete", [0], False, True)
+    assert run.resolve_epoch("last") == 0
+    with pytest.raises(CheckpointError, match=r"none is the best\. Name an epoch: 0, or last"):
+        run.resolve_epoch("best")
+    assert len(run.predictions(0)) == (run.manifest()["split"] == "test").sum()
+    fresh = build_classifier(OpenRun(run).classifier.backbone, run.classes, 32, seed=0)
+    for stored, first in zip(weights_of(run, 0), fresh.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(stored, first)
+    (row,) = checkpoint_table(run).to_dict("records")
+    assert (row["epoch"], row["stage"], row["best"]) == (0, "untrained", "")
+    assert np.isnan(row["val_auc"])
+    assert np.isfinite(row["test_auc"])
