@@ -30,7 +30,7 @@ from cxrkeras.tables import (
     load_maps,
     read_csv,
     read_scores,
-    replace_score_rows,
+    replace_rows,
     write_csv,
 )
 
@@ -231,7 +231,7 @@ class Run(RunPaths):
     def write_scores(self, epoch: int, frame: pd.DataFrame) -> Path:
         """Store scores, replacing only the rows that were made with the same parameters."""
         file = self.scores_path(epoch)
-        replace_score_rows(file, frame)
+        replace_rows(file, frame)
         return file
 
     @property

@@ -6,7 +6,7 @@ Schemas only: it knows columns and keys, not where a run keeps them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,13 +86,28 @@ def is_count(column: str) -> bool:
     return column.startswith("n_")
 
 
-def replace_score_rows(file: Path, frame: pd.DataFrame, key: Sequence[str] = SCORE_KEY) -> None:
-    """Write rows into a long table of scores; rows with the same parameters (`key`) are replaced, others kept."""
+def replace_rows(
+    file: Path,
+    frame: pd.DataFrame,
+    key: Sequence[str] = SCORE_KEY,
+    read: Callable[[Path], pd.DataFrame] = read_scores,
+) -> None:
+    """Write rows into a long table; rows with the same parameters (`key`) are replaced, others kept.
+
+    Args:
+        file: the table.
+        frame: its new rows.
+        key: columns that say which stored rows they replace.
+        read: reads the stored table so that its keys come back as they were written.
+
+    Raises:
+        RunError: the stored table cannot be read, or lacks a column of the key.
+    """
     with one_at_a_time(file.parent):
         if file.exists():
-            old = read_scores(file)
+            old = read(file)
             if missing := set(key) - set(old.columns):
-                raise RunError(f"scores {file} lack the columns {', '.join(sorted(missing))}. Move the file away.")
+                raise RunError(f"table {file} lacks the columns {', '.join(sorted(missing))}. Move the file away.")
             ours = {tuple(map(str, row)) for row in frame[list(key)].itertuples(index=False)}
             keep = [tuple(map(str, row)) not in ours for row in old[list(key)].itertuples(index=False)]
             if any(keep):

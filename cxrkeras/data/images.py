@@ -119,12 +119,22 @@ def _resized(grey: np.ndarray, size: tuple[int, int], resize: Resize) -> np.ndar
     height, width = size
     if resize == "squash":
         return _bilinear(grey, height, width)
-    scale = min(height / grey.shape[0], width / grey.shape[1])
-    inner = [max(1, min(side, round(own * scale))) for side, own in zip(size, grey.shape, strict=True)]
-    top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
+    top, left, inner_height, inner_width = padded_box(grey.shape, size)
     padded = np.zeros(size, dtype=np.float32)
-    padded[top : top + inner[0], left : left + inner[1]] = _bilinear(grey, *inner)
+    padded[top : top + inner_height, left : left + inner_width] = _bilinear(grey, inner_height, inner_width)
     return padded
+
+
+def padded_box(film_size: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Where `pad` puts a film: ``(top, left, height, width)`` in pixels of the padded picture.
+
+    Args:
+        film_size: `(height, width)` of the film in pixels.
+        size: `(height, width)` of the padded picture in pixels.
+    """
+    scale = min(wanted / own for wanted, own in zip(size, film_size, strict=True))
+    height, width = (max(1, min(side, round(own * scale))) for side, own in zip(size, film_size, strict=True))
+    return (size[0] - height) // 2, (size[1] - width) // 2, height, width
 
 
 def _bilinear(grey: np.ndarray, height: int, width: int) -> np.ndarray:

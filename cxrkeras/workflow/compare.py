@@ -17,7 +17,7 @@ from cxrkeras.consistency.agreement import GRID, TOP, Agreement, agreement
 from cxrkeras.errors import DataError
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.maps import Maps
-from cxrkeras.tables import COMPARISON_KEY, is_count, replace_score_rows
+from cxrkeras.tables import COMPARISON_KEY, is_count, replace_rows
 from cxrkeras.workflow.evidence import chosen_methods, ensure
 from cxrkeras.workflow.map_options import ENGINES, MapOptions
 from cxrkeras.workflow.opened import OpenRun
@@ -92,7 +92,7 @@ def compare_selection(
     ]
     table = pd.DataFrame(rows)
     table = table.astype({name: "Int64" for name in table.columns if is_count(name)})
-    replace_score_rows(selection.sink.comparison_path(epoch), table, COMPARISON_KEY)
+    replace_rows(selection.sink.comparison_path(epoch), table, COMPARISON_KEY)
     return Comparison(table, conclusions(table))
 
 

@@ -146,7 +146,7 @@ def _draw(folder: Path, maps: Maps, selection: Selection, epoch: int | None, n: 
     with reporter.task(f"draw {maps.method}", len(drawn) + 1) as advance:
         for row in drawn:
             pixels = films.store.get([films.indices[row]])[0]
-            with atomic_path(folder / f"{_flat_name(films.ids[row])}.png") as partial:
+            with atomic_path(folder / f"{flat_name(films.ids[row])}.png") as partial:
                 save_overlay(
                     partial,
                     pixels,
@@ -177,7 +177,7 @@ def _draw(folder: Path, maps: Maps, selection: Selection, epoch: int | None, n: 
     return len(drawn)
 
 
-def _flat_name(image: str) -> str:
+def flat_name(image: str) -> str:
     """A film id as one file name: folders stay readable and distinct, and no name is too long for a file system."""
     name = str(image).replace("%", "%25").replace("__", "%5F%5F").replace("/", "__")
     if len(name.encode()) <= LONGEST_NAME:

@@ -14,7 +14,7 @@ from cxrkeras.events import SILENT, Reporter
 from cxrkeras.render.localization import save_localization_figure
 from cxrkeras.render.overlay import save_overlay
 from cxrkeras.store import atomic_path
-from cxrkeras.workflow.explain import _flat_name, pictures_name
+from cxrkeras.workflow.explain import flat_name, pictures_name
 from cxrkeras.workflow.localize_maps import FilmMaps
 from cxrkeras.workflow.map_options import MapOptions
 
@@ -85,7 +85,7 @@ def _folder(maps: FilmMaps, i: int, method: str, epoch: int, options: MapOptions
 def _draw(folder: Path, maps: FilmMaps, i: int, method: str, row: pd.Series, epoch: int, watermark: str) -> None:
     member, films = maps.truth.members[i], maps.truth.selection.films
     own, place = maps.of_class[member.class_name][method], maps.place(i)
-    with atomic_path(folder / f"{_flat_name(member.image)}.png") as partial:
+    with atomic_path(folder / f"{flat_name(member.image)}.png") as partial:
         save_overlay(
             partial,
             films.store.get([films.indices[member.row]])[0],

@@ -8,11 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cxrkeras.errors import RunError
 from cxrkeras.localization.comparison import SIGNIFICANT
 from cxrkeras.run import Run
-from cxrkeras.store import one_at_a_time
-from cxrkeras.tables import read_csv, write_csv
+from cxrkeras.tables import read_csv, replace_rows
 
 FILMS, CHANCE_FILMS, SUMMARY, CHANCE = "films", "chance_films", "summary", "chance"
 COMPARISONS, TERCILES, READERS = "comparisons", "terciles", "readers"
@@ -41,28 +39,6 @@ TEXT = (
 )  # fmt: skip
 
 
-def replace_rows(file: Path, fresh: pd.DataFrame, key: Sequence[str]) -> None:
-    """Store rows of a table of localization; rows of other methods, findings or settings are kept.
-
-    Args:
-        file: the table.
-        fresh: its new rows; none changes nothing.
-        key: columns that say which stored rows they replace.
-    """
-    if fresh.empty:
-        return
-    with one_at_a_time(file.parent):
-        if file.exists():
-            old = read_localization(file)
-            if missing := set(key) - set(old.columns):
-                raise RunError(f"table {file} lacks the columns {', '.join(sorted(missing))}. Move the file away.")
-            ours = {tuple(map(str, row)) for row in fresh[list(key)].itertuples(index=False)}
-            keep = [tuple(map(str, row)) not in ours for row in old[list(key)].itertuples(index=False)]
-            if any(keep):
-                fresh = pd.concat([old[keep], fresh], ignore_index=True)
-        write_csv(file, fresh)
-
-
 def read_localization(file: Path) -> pd.DataFrame:
     """A stored table of localization; ids, hashes and words stay text.
 
@@ -77,7 +53,8 @@ def store_tables(sink: Run, epoch: int, split: str, tables: Mapping[str, pd.Data
     """Store every table that has rows."""
     for name, table in tables.items():
         key = [column for column in (*KEYS[name], *WAY) if column in table]
-        replace_rows(sink.localization_path(epoch, split, name), table, key)
+        if len(table):
+            replace_rows(sink.localization_path(epoch, split, name), table, key, read_localization)
 
 
 def printed_summary(summary: pd.DataFrame, chance: pd.DataFrame) -> pd.DataFrame:

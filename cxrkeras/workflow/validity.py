@@ -27,7 +27,7 @@ from cxrkeras.maps import Maps
 from cxrkeras.models.randomise import cascade, randomised
 from cxrkeras.run import Run
 from cxrkeras.store import key8
-from cxrkeras.tables import read_csv, replace_score_rows
+from cxrkeras.tables import read_csv, replace_rows
 from cxrkeras.workflow.evidence import Evidence, alike, ensure
 from cxrkeras.workflow.explainers import passing_maps
 from cxrkeras.workflow.map_options import MapOptions
@@ -107,7 +107,7 @@ def validity(
             found[PERTURBATION].append(_perturbation(sample, metrics, steps, baseline, draws, reporter))
         for name, key in ((RANDOMISATION, ["method"]), (PERTURBATION, ["method", "metric"])):
             if found[name]:
-                replace_score_rows(selection.sink.validity_path(epoch, selection.split, name), found[name][-1], key)
+                replace_rows(selection.sink.validity_path(epoch, selection.split, name), found[name][-1], key)
     empty = {RANDOMISATION: randomisation.COLUMNS, PERTURBATION: against_chance.COLUMNS}
     joined = {
         name: pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(empty[name]))

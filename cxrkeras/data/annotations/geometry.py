@@ -5,7 +5,7 @@ Numbers only; opens no film.
 
 from __future__ import annotations
 
-from cxrkeras.data.images import Resize, check_pixel_options
+from cxrkeras.data.images import Resize, check_pixel_options, padded_box
 
 Fractions = tuple[float, float, float, float]
 
@@ -31,10 +31,8 @@ def film_region(film_size: tuple[int, int], resize: Resize, input_size: tuple[in
     check_pixel_options(resize, None)
     if resize == "squash":
         return None
-    height, width = input_size
-    scale = min(height / film_size[0], width / film_size[1])
-    inner = [max(1, min(side, round(own * scale))) for side, own in zip(input_size, film_size, strict=True)]
-    if inner == [height, width]:
+    top, left, height, width = padded_box(film_size, input_size)
+    if (height, width) == tuple(input_size):
         return None
-    top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
-    return top / height, left / width, (top + inner[0]) / height, (left + inner[1]) / width
+    down, across = input_size
+    return top / down, left / across, (top + height) / down, (left + width) / across
