@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from cxrkeras_cli.options import (
+    Setting,
     checked_methods,
     data_options,
     marks_options,
@@ -49,6 +50,8 @@ class ThresholdRule(click.ParamType):
 @click.option("--epoch", default="last", show_default=True, metavar="N|best|last", help="Which checkpoint.")
 @click.option("--method", metavar="NAMES",
               help="Comma list (also saliency, ig), or all.  [the five that need no forward a channel]")  # fmt: skip
+@click.option("--option", "given", type=Setting(), multiple=True, metavar="NAME=VALUE",
+              help="An option of a method, e.g. ig_baseline=black; may be repeated.")  # fmt: skip
 @marks_options
 @click.option("--threshold", type=ThresholdRule(), default="otsu", show_default=True,
               help="How a map becomes a mask; tuned takes the best of .2 to .8 on --tune-on.")  # fmt: skip
@@ -82,7 +85,8 @@ class ThresholdRule(click.ParamType):
 def localize(
     ctx: click.Context, run: str | None, epoch: str, method: str | None, boxes: Path | None, masks: Path | None,
     finding: str | None, findings: tuple[tuple[str, str], ...], box_size: tuple[int, int] | None, tune_on: Path | None,
-    slice_: str, negatives_read: bool, annotators: str, views: str, against: tuple[str, ...], form: str, **options,
+    slice_: str, negatives_read: bool, annotators: str, views: str, against: tuple[str, ...],
+    given: tuple[tuple[str, Any], ...], form: str, **options,
 ) -> None:  # fmt: skip
     """Whether the maps lie where experts marked the finding, beside what knows nothing would reach.
 
@@ -103,6 +107,8 @@ def localize(
     settings = {name: options.pop(name) for name in _SETTINGS}
     if boxes and masks:
         raise click.UsageError("--boxes and --masks both give the expert's marks: name one.")
+    if (finding or box_size) and not (boxes or masks):
+        raise click.UsageError("--finding and --box-size describe marks: give them with --boxes or --masks.")
     if (settings["threshold"] == "tuned") != (tune_on is not None):
         raise click.UsageError("--threshold tuned and --tune-on FILE go together: what is tuned, and on which marks.")
     if (slice_ == "full") != (settings["cutoff"] is not None):
@@ -142,7 +148,7 @@ def localize(
         tuning = tuning_films(opened, truth, marks, show)
     found = work(
         opened, number, truth, METHODS if method is None else method_names(method),
-        MapOptions(seed=opened.config.training.seed), LocalizeSettings(**settings), tuning=tuning,
+        MapOptions(seed=opened.config.training.seed, given=dict(given)), LocalizeSettings(**settings), tuning=tuning,
         against=[model_of(text) for text in against], reporter=show,
     )  # fmt: skip
     _print(found, form, f"{opened_run.name}, epoch {number}, split {selection.split}")
@@ -150,7 +156,14 @@ def localize(
 
 
 def _print(found: Localization, form: str, title: str) -> None:
-    from cxrkeras.workflow.localize_tables import printed_comparisons, printed_summary, sentences
+    from cxrkeras.workflow.localize_printed import (
+        MARKS,
+        printed_comparisons,
+        printed_readers,
+        printed_summary,
+        sentences,
+        way_words,
+    )
 
     told = sentences(found.summary, found.chance)
     if form == "json":
@@ -158,13 +171,18 @@ def _print(found: Localization, form: str, title: str) -> None:
     elif form == "csv":
         print_table(found.summary, form)
     else:
-        print_table(printed_summary(found.summary, found.chance), form, title=f"{title}: maps against expert marks")
+        untrained = ", HEAD NOT TRAINED" if "no" in set(found.summary["trained"]) else ""
+        click.echo(f"{title}{untrained}: {way_words(found.summary.iloc[0].astype(str))}\n")
+        for about, table in printed_summary(found.summary, found.chance).items():
+            print_table(table, form, title=about)
         for name, table in printed_comparisons(found.comparisons).items():
-            print_table(table, form, title=f"{title}: difference of {name} on the same films")
+            print_table(table, form, title=f"difference of {name} on the same films")
         if len(found.statements):
             shown = ["finding", "method", "stated", "share", "ci_low", "ci_high", "chance", "above", "n", "n_patients"]
-            print_table(found.statements[shown], form, title=f"{title}: mass where the report says the finding is")
+            print_table(found.statements[shown], form, title="mass where the report says the finding is")
         if len(found.readers):
-            print_table(found.readers, form, title="how far the annotators agree")
+            print_table(printed_readers(found.readers), form, title="how far the annotators agree")
+        if len(found.chance):
+            click.echo(MARKS)
     for sentence in told:
         click.echo(sentence, err=form != "table")

@@ -192,14 +192,20 @@ def checked_methods(spec: str | None) -> str | None:
 
 
 class Renamed(click.ParamType):
-    """`THEIRS=OURS`, a label of outside films in the run's words."""
+    """A name of theirs and the run's word for it, such as `THEIRS=OURS`.
 
-    name = "THEIRS=OURS"
+    Args:
+        name: how help and errors write it.
+        example: one that is right.
+    """
+
+    def __init__(self, name: str = "THEIRS=OURS", example: str = "NO_FINDING=NORMAL") -> None:
+        self.name, self._example = name, example
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        theirs, sign, ours = str(value).partition("=")
+        theirs, sign, ours = (part.strip() for part in str(value).partition("="))
         if not (theirs and sign and ours):
-            self.fail(f"'{value}' is not THEIRS=OURS. Example: NO_FINDING=NORMAL.")
+            self.fail(f"'{value}' is not {self.name}. Example: \"{self._example}\".")
         return theirs, ours
 
 
@@ -255,10 +261,10 @@ def marks_options(function: Callable) -> Callable:
                 help="Expert marks as PNG: DIR/FINDING/FILM.png, or see --finding.",
             ),
             click.option(
-                "--finding", metavar="NAME", help="Only this finding; names the finding of a flat --masks DIR."
+                "--finding", metavar="NAME", help="Only this finding; names that of marks which name none."
             ),
             click.option(
-                "--map", "findings", type=Renamed(), multiple=True, metavar="FINDING=CLASS",
+                "--map", "findings", type=Renamed("FINDING=CLASS", "Lung Opacity=PNEUMONIA"), multiple=True,
                 help="Which class stands for a finding of another name; may be repeated.",
             ),
             click.option(

@@ -1,4 +1,4 @@
-"""TensorFlow loaded without its start-up chatter: what it writes to stderr shows only if loading fails."""
+"""TensorFlow loaded without its chatter: what it writes to stderr on the way shows only if loading fails."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ def load_tensorflow() -> None:
         try:
             import tensorflow as tf
 
+            # every run of a study compiles its own functions, which TensorFlow takes for a mistake
+            tf.get_logger().setLevel("ERROR")
             tf.config.list_physical_devices()
             tf.constant(0.0)
         except BaseException:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
+
+# tracing leaves many objects that stay; looking through them at every 700 new ones is a fiftieth of the suite's time
+gc.set_threshold(20_000, 10, 10)
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -72,6 +76,49 @@ def run_copy(tiny_run, tmp_path: Path):
 
     shutil.copytree(tiny_run.path, tmp_path / "copy")
     return Run(tmp_path / "copy")
+
+
+@pytest.fixture(scope="session")
+def lent_nets():
+    """A context in which finished runs are opened with the nets, and what is compiled for them, of earlier contexts.
+
+    No two runs that are opened in one context share a net. It comes with its first weights, and explainers are kept by
+    all that changes their maps, so that a run finds nothing of another; tracing is most of what such a test costs.
+    """
+    import contextlib
+    from collections import defaultdict
+    from functools import cached_property
+
+    from cxrkeras.workflow.opened import OpenRun
+
+    build, spare = OpenRun.classifier.func, defaultdict(list)
+
+    @contextlib.contextmanager
+    def context():
+        lent = []
+
+        def classifier(opened: OpenRun):
+            # a training starts from the weights that its seed draws, and trains what it is given
+            if opened.run.state != "complete":
+                return build(opened)
+            facts = [opened.run.info.get(name) for name in ("preprocessing", "precision", "activation")]
+            key = repr((opened.config.model, opened.config.training.seed, opened.classes, facts))
+            if not spare[key]:
+                net = build(opened)
+                spare[key].append((net, net.model.get_weights(), {}))
+            net, first, opened._explainers = spare[key].pop()
+            net.model.set_weights(first)
+            lent.append((key, (net, first, opened._explainers)))
+            return net
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(OpenRun, "classifier", cached_property(classifier))
+            OpenRun.classifier.__set_name__(OpenRun, "classifier")
+            yield
+        for key, net in lent:
+            spare[key].append(net)
+
+    return context
 
 
 @pytest.fixture

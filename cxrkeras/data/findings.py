@@ -67,7 +67,7 @@ def chosen_findings(asked: Sequence[str], columns: Sequence[str], source: str) -
     """The table's columns for findings asked by name, whatever their case.
 
     Raises:
-        DataError: a name that no column has, one asked twice, or fewer than two.
+        DataError: a name that no column has, one asked twice, fewer than two, or a name that labels cannot hold.
     """
     folded = {str(column).lower(): str(column) for column in reversed(columns)}
     chosen = [name if name in columns else folded.get(name.lower()) for name in asked]
@@ -81,6 +81,8 @@ def chosen_findings(asked: Sequence[str], columns: Sequence[str], source: str) -
         )
     if joined := [name for name in chosen if "|" in name]:
         raise DataError(f"finding '{joined[0]}' of {source} holds a '|', which joins findings. Rename the column.")
+    if NO_POSITIVE in chosen:
+        raise DataError(f"finding '{NO_POSITIVE}' of {source} is the word for films without any. Rename the column.")
     return tuple(chosen)
 
 

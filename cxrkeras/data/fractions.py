@@ -25,9 +25,10 @@ def label_fraction(manifest: Manifest, fraction: float, seed: int = 0, *, scale_
     """Keep a share of the training patients, with all their films; the test films are untouched.
 
     The patients are drawn from one seeded order, in which each next patient is of the class that is furthest behind
-    its share: every number of patients is stratified by largest remainder, and a smaller fraction lies wholly in a
-    larger one (largest remainder alone may take a patient back when the fraction grows, the Alabama paradox). A
-    patient with films of several classes stands for the one that fewest patients have, ties by name.
+    its share, so that a smaller fraction lies wholly in a larger one. With two classes these are the counts of largest
+    remainder; with more a class may differ from them by one or two patients, because largest remainder may take a
+    patient back when the fraction grows (the Alabama paradox). A patient with films of several classes stands for the
+    one that fewest patients have, ties by name.
 
     Args:
         manifest: films with splits; without a `patient` column every film is its own patient.

@@ -19,6 +19,8 @@ Resize = Literal["squash", "pad"]
 PIXELS_VERSION = 1
 RESIZES = ("squash", "pad")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".gif", ".webp")
+# EXIF's tag of the orientation, and its values for a picture that lies on its side
+_ORIENTATION, _LYING = 0x0112, (5, 6, 7, 8)
 _DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _SIXTEEN_BIT_RAW = ("LA;16B", "RGB;16B", "RGBA;16B")
 
@@ -65,6 +67,24 @@ def decode_film(
             "restore it or take it out. `cxrkeras data check` lists every such film."
         ) from error
     return _resized(grey, size, resize) if size else grey
+
+
+def picture_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """``(height, width)`` of a picture in pixels, upright, from its header.
+
+    Raises:
+        FilmError: the file is missing or not an image.
+    """
+    try:
+        with Image.open(path) as picture:
+            width, height = picture.size
+            lying = picture.getexif().get(_ORIENTATION) in _LYING
+    except Exception as error:
+        raise FilmError(
+            f"picture {path} cannot be read ({_reason(error)}), so its size is unknown. Expected a whole JPEG or PNG "
+            "file; restore it or take it out."
+        ) from error
+    return (width, height) if lying else (height, width)
 
 
 def check_pixel_options(resize: str, bits: int | None) -> None:

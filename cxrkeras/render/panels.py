@@ -79,7 +79,8 @@ def interval_panel(
     """Return values with intervals, one a row, under one another.
 
     Args:
-        rows: ``name, value, low, high, place``: place picks colour and marker; NaN values are said to be undefined.
+        rows: ``name, value, low, high, place``: place picks colour and marker, one below 0 is drawn in grey, as what
+            the others are compared with; NaN values are said to be undefined.
         title: headline.
         across: what the x axis shows.
         reference: a value to compare with, drawn as a dashed line.
@@ -98,6 +99,8 @@ def interval_panel(
             style.shortened(name, 1.6)
         for line, row in enumerate(rows.itertuples()):
             look = {"color": style.OKABE_ITO[row.place % MAX_SERIES], "marker": style.MARKERS[row.place % MAX_SERIES]}
+            if row.place < 0:
+                look = {"color": style.QUIET, "marker": "|", "markeredgewidth": 2}
             if not np.isfinite(row.value):
                 ax.text(
                     0.5, line, "undefined", transform=ax.get_yaxis_transform(), ha="center", va="center",

@@ -16,7 +16,7 @@ from cxrkeras.report.tables import table_of
 from cxrkeras.report.words import number
 
 METRICS = {"iou": "IoU", "hit": "Hit rate", "mass": "Mass inside"}
-_ABOUT = ["finding", "class", "annotator"]
+_ABOUT, AREA = ["finding", "class", "annotator"], "area"
 _SHOWN = {
     "summary": [
         *_ABOUT, "method", "metric", "mean", "ci_low", "ci_high", "chance", "mean_zero", "human", "percent_decrease",
@@ -59,7 +59,9 @@ def localization_section(contents: Contents) -> Section:
         groups += [_group(contents, run, part, place, others) for place, part in enumerate(shown)]
     lead = (
         "IoU is of the thresholded map and the mark, the hit rate is of the map's peak, mass is the map's share inside "
-        "the mark. The dashed line is chance by area: what a map that knows nothing of the film reaches."
+        "the mark. The dashed line is chance by area: what a map that knows nothing of the film reaches. Grey are the "
+        "other kinds of chance: a Gaussian in the middle, the mean mask of the other patients, and networks of random "
+        "weights, as a range over the methods."
     )
     return Section("localization", "Localization", lead, tuple(groups))
 
@@ -75,16 +77,33 @@ def _group(contents: Contents, run: RunTables, part: Localized, place: int, othe
         words.append(f"Also measured at epoch {others}.")
     order = [*contents.methods, *(m for m in dict.fromkeys(summary["method"]) if m not in contents.methods)]
     panels = [
-        _panel(name, rows, key, metric, order)
+        _panel(name, rows, _levels(part.chance, key, metric), key, metric, order)
         for key, rows in summary.groupby(_ABOUT, sort=False, dropna=False)
         for metric in METRICS
         if (rows["metric"] == metric).any()
     ]
     said = tuple((about, told) for about, _, told in (sentence.partition(": ") for sentence in part.sentences))
+    said = tuple((about, told) for about, told in said if not told.startswith("0 of "))
     return Group(contents.heading(run), " ".join(words), tuple(panels), _tables(name, part), said)
 
 
-def _panel(name: str, rows: pd.DataFrame, key: Sequence[str], metric: str, order: Sequence[str]) -> Panel:
+def _levels(chance: pd.DataFrame, key: Sequence[str], metric: str) -> pd.DataFrame:
+    """Each kind of chance but the area, `name, value, low, high`: its mean and range over the methods."""
+    empty = pd.DataFrame(columns=["name", "value", "low", "high"])
+    if chance.empty:
+        return empty
+    own = chance[(chance[_ABOUT] == list(key)).all(axis=1) & (chance["metric"] == metric)]
+    own = own[(own["against"] != AREA) & own["chance"].notna()]
+    rows = [
+        {"name": against, "value": values.mean(), "low": values.min(), "high": values.max()}
+        for against, values in own.groupby("against", sort=False)["chance"]
+    ]
+    return pd.DataFrame(rows) if rows else empty
+
+
+def _panel(
+    name: str, rows: pd.DataFrame, levels: pd.DataFrame, key: Sequence[str], metric: str, order: Sequence[str]
+) -> Panel:
     finding, class_name, annotator = map(str, key)
     rows = rows[rows["metric"] == metric]
     frame = pd.DataFrame(
@@ -103,11 +122,17 @@ def _panel(name: str, rows: pd.DataFrame, key: Sequence[str], metric: str, order
     chance = rows["chance"].dropna()
     reference = float(chance.mean()) if len(chance) else None
     count = f"{int(rows['n'].max())} films, {int(rows['n_patients'].max())} patients"
-    figure = interval_panel(frame, title, across=count, reference=reference, reference_name="chance by area")
+    drawn = pd.concat([frame, levels.assign(status="ok", place=-1)], ignore_index=True) if len(levels) else frame
+    figure = interval_panel(drawn, title, across=count, reference=reference, reference_name="chance by area")
     sentence = interval_sentence(f"{title} ({count})", frame)
     if reference is not None:
-        sentence += f" Chance by area {number(reference)}."
+        others = [f"{row.name} {_between(row.low, row.high)}" for row in levels.itertuples(index=False)]
+        sentence += f" Chance by {', '.join([f'area {number(reference)}', *others])}."
     return panel_of(f"localization-{name}-{metric}-{finding}-{class_name}-{annotator}", title, figure, sentence)
+
+
+def _between(low: float, high: float) -> str:
+    return number(low) if number(low) == number(high) else f"{number(low)} to {number(high)}"
 
 
 def _tables(name: str, part: Localized) -> tuple[Table, ...]:

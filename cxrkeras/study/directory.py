@@ -59,9 +59,16 @@ def members(config: StudyConfig) -> list[Member]:
     """Every backbone with all weights, recipes, label fractions and seeds, in this order, the seeds fastest.
 
     Raises:
-        ConfigError: two runs would have one name, or a backbone has weights of its own beside the study's.
+        ConfigError: two runs would have one name, a backbone has weights of its own beside the study's, or the shared
+            section names a recipe beside the study's.
     """
     study = config.study
+    if study.recipes is not None and config.training.recipe != "finetune":
+        # it has made its own of the epochs that were given, and the other recipes would train with those
+        raise ConfigError(
+            f"training.recipe is {config.training.recipe}, and the study crosses recipes ({', '.join(study.recipes)}). "
+            "Expected one of them; take training.recipe out."
+        )
     shared = Config(data=config.data, model=config.model, training=config.training, score=config.score)
     found = []
     for entry, weights, recipe, fraction, seed in itertools.product(

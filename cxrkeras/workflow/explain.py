@@ -79,7 +79,7 @@ def _explained(
     rows = []
     for name in names:
         maps = all_maps[name]
-        _warn_of_gaps(maps, reporter)
+        warn_of_gaps(maps, reporter)
         folder = selection.sink.overlays_path(epoch, pictures_name(maps, selection, options, keyed=not epoch))
         written = _draw(folder, maps, selection, epoch or None, overlays, reporter)
         other = [status for status in maps.status if status not in ("ok", "degenerate")]
@@ -99,7 +99,8 @@ def _explained(
     return pd.DataFrame(rows)
 
 
-def _warn_of_gaps(maps: Maps, reporter: Reporter) -> None:
+def warn_of_gaps(maps: Maps, reporter: Reporter) -> None:
+    """Say how many integrated gradients miss the difference they should add up to."""
     gaps = maps.extras.get("counted_gap", np.zeros(0))
     wide = int((gaps > WIDE_GAP).sum())
     if wide:

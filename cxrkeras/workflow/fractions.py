@@ -85,7 +85,10 @@ def write_fractions(
         reporter.notice(text)
     if whole.several:
         names = ",".join(whole.classes)
-        reporter.notice(f'Train on these manifests with --findings "{names}".')
+        reporter.notice(
+            f'Train on these manifests with --findings "{names}" --uncertain {settings.uncertain} --blank '
+            f"{settings.blank}: their columns hold what was found, and fractions.csv counts it so."
+        )
     folder = Path(out).expanduser()
     rows, tables = [], {}
     for fraction in sorted(fractions):

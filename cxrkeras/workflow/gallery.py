@@ -20,7 +20,14 @@ from cxrkeras.render.gallery import GalleryRow, check_page, save_gallery
 from cxrkeras.store import atomic_path, check_writable, key8
 from cxrkeras.tables import write_csv
 from cxrkeras.workflow.gallery_films import Marks, Shown, shown_films
-from cxrkeras.workflow.gallery_maps import Explained, cell_of, explained_films, filled_region, numbers_of
+from cxrkeras.workflow.gallery_maps import (
+    NOT_MARKED,
+    Explained,
+    cell_of,
+    explained_films,
+    filled_region,
+    numbers_of,
+)
 from cxrkeras.workflow.localize_models import Model, check_trained, films_in_run, model_of
 from cxrkeras.workflow.localize_pictures import NOT_TRAINED
 from cxrkeras.workflow.opened import OpenRun
@@ -106,8 +113,10 @@ def gallery(
 
 
 def printed_gallery(table: pd.DataFrame) -> pd.DataFrame:
-    """The numbers in the columns a reader needs."""
+    """The numbers in the columns a reader needs; those of the marks only where there are some."""
     columns = ["image", "class", "marked", "run", "epoch", "method", "prob", "iou", "hit", "mass", "status"]
+    if (table["status"] == NOT_MARKED).all():
+        columns = [name for name in columns if name not in ("marked", "iou", "hit", "mass", "status")]
     return table[[name for name in columns if name in table]]
 
 

@@ -129,6 +129,11 @@ def localize(
     """
     settings = settings or LocalizeSettings()
     _check(truth, settings, tuning)
+    if truth.selection.patients is None:
+        reporter.notice(
+            "patients are not known, so every film counts as a patient of its own: with several films of a patient the "
+            "intervals are too narrow and the mean mask may be the patient's own."
+        )
     models = _named(Model(opened, epoch), against)
     trained = [
         check_trained(model.opened, allow_untrained=settings.allow_untrained, reporter=reporter)
@@ -136,6 +141,10 @@ def localize(
     ]
     sink, split = truth.selection.sink, truth.selection.split
     check_writable(sink.path)
+    human = None if settings.human is None else human_readers(truth, settings.human)
+    stated = (pd.DataFrame(), pd.DataFrame())
+    if settings.statements is not None:
+        stated = stated_tables(opened, epoch, truth, settings.statements, methods, options, reporter)
     scored = {
         name: _scored(opened, model, truth, tuning, methods, options, settings, reporter)
         for name, model in models.items()
@@ -143,14 +152,10 @@ def localize(
     own, chance = next(iter(scored.values())), pd.DataFrame()
     if settings.chance:
         chance = chance_rows(opened, epoch, own.maps, options, own.rule, settings.draws, reporter)
-    human = None if settings.human is None else human_readers(truth, settings.human)
     tables = _tables({name: one.films for name, one in scored.items()}, chance, human, settings)
     tables["readers"] = readers_of(truth, settings.bootstrap).assign(bootstrap=settings.bootstrap)
-    stated = (pd.DataFrame(), pd.DataFrame())
-    if settings.statements is not None:
-        stated = stated_tables(opened, epoch, truth, settings.statements, methods, options, reporter)
     tables["statements"], tables["statement_films"] = stated
-    way = _way(truth, settings, tuning)
+    way = _way(truth, settings, tuning, options)
     tables = {name: table.assign(**way) if len(table) else table for name, table in tables.items()}
     tables["summary"] = tables["summary"].assign(trained="yes" if trained[0] else "no")
     store_tables(sink, epoch, split, tables)
@@ -242,7 +247,9 @@ def _tables(
     }
 
 
-def _way(truth: AnnotatedFilms, settings: LocalizeSettings, tuning: AnnotatedFilms | None) -> dict[str, object]:
+def _way(
+    truth: AnnotatedFilms, settings: LocalizeSettings, tuning: AnnotatedFilms | None, options: MapOptions
+) -> dict[str, object]:
     """How the rows were made, as the tables say it."""
     return {
         "annotations": truth.annotations,
@@ -250,4 +257,13 @@ def _way(truth: AnnotatedFilms, settings: LocalizeSettings, tuning: AnnotatedFil
         "tolerance": float(settings.tolerance),
         "slice": truth.slice,
         "cutoff": "" if settings.cutoff is None else str(settings.cutoff),
+        "options": made_with(options),
     }
+
+
+def made_with(options: MapOptions) -> str:
+    """What the maps were made with that is not the default, as typed: `layer=stride16 ig_steps=100`."""
+    default = MapOptions()
+    own = {name: getattr(options, name) for name in ("layer", "engine", "on")}
+    said = {name: value for name, value in own.items() if value != getattr(default, name)}
+    return " ".join(f"{name}={value}" for name, value in [*said.items(), *sorted(options.given.items())])

@@ -101,12 +101,14 @@ def _alike(maps: FilmMaps, rule: Rule, finding: str, method: str) -> list[str]:
 
 
 def _mean_masks(maps: FilmMaps) -> dict[int, np.ndarray | None]:
-    """Member -> mean of the other patients' masks of its finding, None where there is no other patient."""
+    """Member -> mean of the other patients' masks of its finding, None where there is no other patient.
+
+    Films without a mark only weaken the mean, which is scaled before it is scored.
+    """
     groups: dict[tuple[str, str], list[int]] = {}
     for i, member in enumerate(maps.truth.members):
-        if member.marked:
-            groups.setdefault((member.finding, member.annotator), []).append(i)
-    found: dict[int, np.ndarray | None] = dict.fromkeys(range(len(maps.truth)))
+        groups.setdefault((member.finding, member.annotator), []).append(i)
+    found: dict[int, np.ndarray | None] = {}
     for rows in groups.values():
         truths = [maps.truth.truth(i) for i in rows]
         patients = [maps.truth.members[i].patient for i in rows]

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from cxrkeras.data.annotations import (
     Annotations,
@@ -19,18 +18,20 @@ from cxrkeras.data.annotations import (
     matched_films,
     read_annotations,
 )
+from cxrkeras.data.images import picture_size
 from cxrkeras.errors import DataError, UsageError
 from cxrkeras.events import SILENT, Reporter
+from cxrkeras.store import key8
 from cxrkeras.workflow.localize_matching import (
     EACH,
     FRONTAL,
-    UNION,
     frontal_films,
     mapped_findings,
     positive_marks,
     tell_unmatched,
     with_negatives,
 )
+from cxrkeras.workflow.localize_tables import UNION
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.selection import Selection
 
@@ -77,7 +78,7 @@ class AnnotatedFilms:
         members: what is scored, in the order of findings, then films.
         findings: finding -> class of the run.
         film_sizes: ``(height, width)`` in pixels of each film's file, one per film of the selection.
-        annotations: 8 hex of the annotations' SHA-256.
+        annotations: 8 hex of the annotations' SHA-256 and the sizes they are in.
         source: where the annotations came from.
         whole: all the films that they were taken from.
         slice: `tp` or `full`.
@@ -237,14 +238,15 @@ def _collected(
     present = {member.finding for member in members}
     if gone := [name for name in mapped if name not in present]:
         reporter.notice(f"findings without a film to score: {', '.join(gone)}.")
-    sizes = tuple(file_size(chosen.films.store.files[index]) for index in chosen.films.indices)
+    sizes = tuple(picture_size(chosen.films.store.files[index]) for index in chosen.films.indices)
     _tell_stretched(members, sizes, reporter)
     return AnnotatedFilms(
         selection=chosen,
         members=members,
         findings={name: to for name, to in mapped.items() if name in present},
         film_sizes=sizes,
-        annotations=annotations.sha256[:8],
+        # a stated size of the pictures is as much part of the marks as the file
+        annotations=key8([annotations.sha256, sorted({str(region.size) for region in annotations.regions})]),
         source=annotations.source,
         whole=selection,
         slice=slice,
@@ -268,15 +270,6 @@ def _tell_stretched(members: tuple[AnnotatedFilm, ...], sizes: tuple[tuple[int, 
 
 def _aspect(size: tuple[int, int]) -> float:
     return size[0] / size[1]
-
-
-def file_size(file: object) -> tuple[int, int]:
-    """``(height, width)`` of a film's file, upright, from its header."""
-    with Image.open(file) as picture:
-        # orientations of 5 and above lie on their side
-        turned = picture.getexif().get(0x0112, 1) >= 5
-        width, height = picture.size
-    return (width, height) if turned else (height, width)
 
 
 def enlarged(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

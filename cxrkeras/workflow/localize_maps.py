@@ -20,6 +20,7 @@ from cxrkeras.localization import FILM_METRICS, Threshold, film_localization
 from cxrkeras.maps import Maps
 from cxrkeras.store import key8
 from cxrkeras.workflow.evidence import ensure
+from cxrkeras.workflow.explain import warn_of_gaps
 from cxrkeras.workflow.localize_films import AnnotatedFilms
 from cxrkeras.workflow.map_options import MapOptions
 from cxrkeras.workflow.opened import OpenRun
@@ -98,6 +99,8 @@ def film_maps(
     for name in truth.classes:
         films = truth.selection.take(truth.of_class(name))
         found[name] = ensure(opened, epoch, films, methods, replace(options, target=name), reporter)
+        for maps in found[name].values():
+            warn_of_gaps(maps, reporter)
     return FilmMaps(truth, tuple(truth.region(i, opened) for i in range(len(truth))), found)
 
 

@@ -12,10 +12,11 @@ import numpy as np
 from cxrkeras.data.annotations import Annotations, Region, canonical_finding
 from cxrkeras.errors import UsageError, did_you_mean
 from cxrkeras.events import SILENT, Reporter
+from cxrkeras.workflow.localize_tables import UNION
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.selection import Selection
 
-UNION, EACH = "union", "each"
+EACH = "each"
 FRONTAL, ALL_VIEWS = "frontal", "all"
 VIEW_COLUMNS = ("view", "view_position", "viewposition", "frontal/lateral")
 _LATERAL = {"ll", "lateral", "l", "rl", "lat", "left lateral", "right lateral"}
@@ -129,7 +130,7 @@ def positive_marks(
     if negative:
         counts = {name: sum(finding == name for finding, _ in negative) for name in mapped}
         told = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
-        reporter.notice(f"annotated films whose label is not the class, left out: {told} (--slice tp).")
+        reporter.notice(f"annotated films whose label is not the class, left out: {told} (slice tp).")
     if unknown:
         reporter.notice(f"annotated films whose label is not known, taken as positive: {len(unknown)}.")
     return kept

@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 
 from cxrkeras.data.annotations import canonical_finding, film_region, matched_films, read_statements
+from cxrkeras.data.images import picture_size
 from cxrkeras.errors import DataError
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.localization import FILM_METRICS, reader_table, statement_shares, statement_table
 from cxrkeras.tables import read_csv
 from cxrkeras.workflow.evidence import ensure
-from cxrkeras.workflow.localize_films import AnnotatedFilms, enlarged, file_size
+from cxrkeras.workflow.localize_films import AnnotatedFilms, enlarged
 from cxrkeras.workflow.localize_matching import FRONTAL, frontal_films, mapped_findings
 from cxrkeras.workflow.map_options import MapOptions
 from cxrkeras.workflow.opened import OpenRun
@@ -73,7 +74,7 @@ def stated_tables(
         patients = films.films.ids if films.patients is None else films.patients
         size = opened.classifier.input_shape[:2]
         for at, (side, zone) in enumerate(zip(own["side"], own["zone"], strict=True)):
-            sides = file_size(films.films.store.files[films.films.indices[at]])
+            sides = picture_size(films.films.store.files[films.films.indices[at]])
             region = film_region(sides, opened.config.data.resize, size)
             about = {"image": str(films.films.ids[at]), "patient": str(patients[at]), "finding": name}
             about |= {"class": mapped[name], "side": side, "zone": zone}

@@ -6,6 +6,7 @@ import pandas as pd
 
 from cxrkeras.report.contents import Localized
 from cxrkeras.run import Run
+from cxrkeras.workflow.localize_printed import sentences, way_words
 from cxrkeras.workflow.localize_tables import (
     CHANCE,
     COMPARISONS,
@@ -14,7 +15,6 @@ from cxrkeras.workflow.localize_tables import (
     TERCILES,
     WAY,
     read_localization,
-    sentences,
 )
 
 _PATIENT = "patient"
@@ -35,7 +35,7 @@ def stored_localizations(run: Run, split: str) -> tuple[Localized, ...]:
             found.append(
                 Localized(
                     epoch=epoch,
-                    way=_words(way),
+                    way=way_words(way),
                     trained="trained" not in rows or bool((rows["trained"] != "no").all()),
                     summary=rows.drop(columns=list(WAY)),
                     sentences=sentences(rows, own[CHANCE]),
@@ -64,13 +64,3 @@ def _one_bootstrap(table: pd.DataFrame) -> pd.DataFrame:
     if "bootstrap" not in table or table["bootstrap"].nunique() < 2:
         return table
     return table[table["bootstrap"] == _PATIENT]
-
-
-def _words(way: dict[str, str]) -> str:
-    words = [f"marks {way['annotations']}", f"threshold {way['rule']}"]
-    if float(way["tolerance"]):
-        words.append(f"tolerance {float(way['tolerance']):g} px")
-    words.append("films with the finding" if way["slice"] == "tp" else "all films that were read")
-    if way["cutoff"] not in ("", "nan", "None"):
-        words.append(f"blank below p = {way['cutoff']}")
-    return ", ".join(words)

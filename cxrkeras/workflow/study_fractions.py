@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cxrkeras.data.annotations import canonical_finding
 from cxrkeras.errors import CxrKerasError
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.render.efficiency import save_efficiency_figure
@@ -180,8 +181,15 @@ def _stored(config: StudyConfig, run: Run, epoch: int | None, table: str) -> pd.
         return pd.DataFrame()
     rows = read_localization(file)
     rows = rows[(rows["rule"] == wanted.threshold) & (rows["tolerance"] == wanted.tolerance) & (rows["slice"] == TP)]
+    given = {_folded(finding): _folded(name) for finding, name in wanted.map.items()}
+    classes = rows["finding"].map(lambda finding: given.get(_folded(finding), _folded(finding)))
+    rows = rows[classes == rows["class"].map(_folded)]
     # the last marks that were read are the study's
     return rows[rows["annotations"] == rows["annotations"].iloc[-1]] if len(rows) else rows
+
+
+def _folded(name: str) -> str:
+    return canonical_finding(name).lower()
 
 
 def _of(table: pd.DataFrame, **wanted: str) -> pd.DataFrame:

@@ -1,18 +1,20 @@
 """Localization in a study: one cell a run, judged at the checkpoint that the study names against experts' marks.
 
-Done again only when the maps, marks, films or settings it stands on have changed.
+Done again only when the maps, marks, films or settings it stands on have changed, or when the run was localized
+otherwise since: its table holds the rows of all who asked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 
 from cxrkeras.cams.registry import FORWARD, METHODS
 from cxrkeras.data.annotations import Annotations, read_annotations
 from cxrkeras.errors import CheckpointError
 from cxrkeras.run import Run
-from cxrkeras.store import key8
+from cxrkeras.store import key8, sha256_file
 from cxrkeras.study import Cell, StudyConfig
 from cxrkeras.workflow.localize import LocalizeSettings, localize
 from cxrkeras.workflow.localize_films import annotated_films, own_masks
@@ -46,11 +48,10 @@ class LocalizeWork:
 
     def is_current(self, cell: Cell) -> bool:
         """Whether it was done with the maps, marks, films and settings that are there now."""
-        record, run = self.work.study.record(cell), self.work.opened.run
+        record = self.work.study.record(cell)
         if record.get("state") != "done" or cell.epoch is None:
             return False
-        stored = run.localization_path(cell.epoch, cell.split, "summary").exists()
-        return stored and record.get("inputs") == self._inputs(cell)
+        return self._summary(cell).exists() and record.get("inputs") == self._inputs(cell)
 
     def localize(self, cells: Sequence[Cell]) -> None:
         """Store where the maps lie."""
@@ -88,12 +89,16 @@ class LocalizeWork:
         return read_annotations(marks, box_size=self.wanted.box_size, finding=self.wanted.finding)
 
     def _inputs(self, cell: Cell) -> str:
-        """Eight hex digits that stand for the maps, marks, films and settings."""
+        """Eight hex digits that stand for the maps, marks, films, settings and the stored table."""
         opened, options = self.work.opened, map_options(self.work.opened, self._selection)
         methods = localize_methods(self.work.config, self.work.member.label)
         maps = [key8(map_parameters(opened, cell.epoch, name, options)) for name in methods]
         wanted = self.wanted.model_dump(exclude={"boxes", "masks"})
-        return key8([LOCALIZE_VERSION, wanted, self._annotations.sha256, films_key(self._selection), maps])
+        made = [LOCALIZE_VERSION, wanted, self._annotations.sha256, films_key(self._selection), maps]
+        return key8([*made, sha256_file(self._summary(cell))])
+
+    def _summary(self, cell: Cell) -> Path:
+        return self.work.opened.run.localization_path(cell.epoch, cell.split, "summary")
 
 
 def localize_split(config: StudyConfig) -> str:

@@ -31,6 +31,8 @@ SATURATES_WITH_THE_HEAD = ("gradcam++", "ms-gradcam++")
 HEADS = ("linear", "softmax layer", "activation layer", "log_softmax", "sigmoid", "one sigmoid unit")
 # a softmax, sigmoids and one unit are looked for in a subclassed model, too; the other heads end in the same search
 SUBCLASSED_HEADS = ("softmax layer", "sigmoid", "one sigmoid unit")
+# ig sums what saliency is the largest of, so a head that saliency reads right it reads right
+AT_A_HEAD = tuple(method for method in METHODS if method != "ig")
 # ig costs a forward and backward a step; what is compared here holds for any number of them
 SHORT = {"ig": {"ig_steps": 4}}
 
@@ -281,7 +283,7 @@ def one_unit(with_head, weights, films, targets):
     kernel, bias = weights
     sides, two = np.array([-1, 1]), with_head(2, None)
     two.get_layer("scores").set_weights([kernel[:, :1] * sides, bias[:1] * sides])
-    gradients = explainer_of(two, 5, [m for m in METHODS if METHODS[m].kind != FORWARD]).explain(films, targets % 2)
+    gradients = explainer_of(two, 5, [m for m in AT_A_HEAD if METHODS[m].kind != FORWARD]).explain(films, targets % 2)
     forwards = [m for m in METHODS if METHODS[m].kind == FORWARD]
     two.get_layer("scores").set_weights([kernel[:, :1] * sides / 2, bias[:1] * sides / 2])
     halves = explainer_of(two, 5, forwards).explain(films, targets % 2)
@@ -302,7 +304,7 @@ def by_head(family, weights, films, targets):
             if head not in families:
                 families[head] = family(head_layers(head, *weights))
             chosen = targets % 2 if head == "one sigmoid unit" else targets
-            found[head, kind] = explainer_of(families[head][kind], 5).explain(films, chosen)
+            found[head, kind] = explainer_of(families[head][kind], 5, AT_A_HEAD).explain(films, chosen)
         return found[head, kind]
 
     return explain
@@ -311,7 +313,7 @@ def by_head(family, weights, films, targets):
 @pytest.mark.parametrize(
     ("head", "kind"), [*((one, "nested") for one in HEADS), *((one, "subclassed_nested") for one in SUBCLASSED_HEADS)]
 )
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", AT_A_HEAD)
 def test_every_head_over_the_same_logits_gives_the_same_maps(by_head, reference, one_unit, targets, method, head, kind):
     gradients, halves, columns = one_unit
     forward = METHODS[method].kind == FORWARD

@@ -61,8 +61,7 @@ def test_maps_stay_near_float32(explained, reference, method, policy):
         assert np.abs(actual - wanted).max() < TOLERANCE[policy]
 
 
-@pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("kind", KINDS[1:])
+@pytest.mark.parametrize(("kind", "policy"), list(zip(KINDS[1:], POLICIES, strict=True)))
 @pytest.mark.parametrize("method", METHODS)
 def test_every_kind_of_model_gives_the_same_maps(explained, method, kind, policy):
     result, expected = explained(policy, kind)[method], explained(policy, "flat")[method]

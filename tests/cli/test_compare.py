@@ -26,7 +26,8 @@ def test_compare_prints_one_table_and_what_changes(cx, run_copy):
     assert "Order of methods" in err
     stored = pd.read_csv(run_copy.path / "comparison" / "epoch_004.csv")
     assert stored["correlation"].tolist() == pytest.approx(table["correlation"].tolist())
-    code, out, _ = cx("compare", *few, "--format", "json", "--epoch", "3", "--out", "elsewhere")
+    one = ("--run", run_copy.path, "--method", "gradcam", "--limit", "2", "--threshold", "0.5")
+    code, out, _ = cx("compare", *one, "--format", "json", "--epoch", "3", "--out", "elsewhere")
     assert code == 0
     assert json.loads(out)[0]["epoch"] == 3
     assert not (run_copy.path / "comparison" / "epoch_003.csv").exists()

@@ -15,9 +15,9 @@ def test_the_phantom_is_scored_against_its_own_masks(cx, run_copy, tmp_path):
     code, out, err = cx("localize", "--run", run_copy.path, *FEW, "--draws", "1", "--against", f"{run_copy.path}@4")
     assert code == 0, err
     for words in (
-        "copy, epoch 4, split test: maps against expert marks",
-        "chance iou",
-        "lobar: significantly above chance (area, centre, mean_mask, random_weights; Holm): IoU cannot be told",
+        "copy, epoch 4, split test: marks ",
+        "chance: random_weights",
+        "lobar: significantly above every kind of chance (area, centre, mean_mask, random_weights; Holm): IoU cannot",
         "Maps without contrast, left out of the means and counted as 0 in mean_zero: ",
         "difference of runs on the same films",
     ):
@@ -65,7 +65,9 @@ def test_the_phantom_is_scored_against_its_own_masks(cx, run_copy, tmp_path):
         (("--threshold", "fixed"), "threshold 'fixed' received None"),
         (("--boxes", "a.csv", "--masks", "b"), "name one"),
         (("--box-size", "64by64"), "is no size in pixels"),
-        (("--map", "lobar"), "is not THEIRS=OURS"),
+        (("--finding", "lobar"), "give them with --boxes or --masks"),
+        (("--map", "lobar"), "'lobar' is not FINDING=CLASS. Example: \"Lung Opacity=PNEUMONIA\""),
+        (("--map-class", "lobar"), "'lobar' is not THEIRS=OURS. Example: \"NO_FINDING=NORMAL\""),
         (("--method", "gradcm"), "Did you mean 'gradcam'"),
         (("--map", "Nodule=lobar"), "'Nodule' is not annotated. Expected one of: lobar"),
     ],

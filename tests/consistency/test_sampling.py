@@ -60,8 +60,7 @@ def test_total_weight_in_closed_form(kind, drop):
     assert total_weight(films, kind, drop) == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("pair_weights", ["product", "min"])
-@pytest.mark.parametrize("same_patient", ["drop", "keep"])
+@pytest.mark.parametrize(("pair_weights", "same_patient"), [("product", "drop"), ("min", "keep")])
 def test_the_estimate_is_unbiased_and_knows_its_sampling_error(films, pair_weights, same_patient):
     f = films(n=60, n_classes=2, n_patients=15)
     options = {"patients": f.patients, "grid": "native", "pair_weights": pair_weights, "same_patient": same_patient}

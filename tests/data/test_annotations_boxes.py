@@ -218,9 +218,21 @@ def test_bad_tables_are_refused_by_name(table, lines, message):
 def test_one_finding_can_be_named_for_a_table_without_any(table):
     truth = read_annotations(table("image,x,y,w,h", "a.png,1,2,3,4"), box_size=8, finding="infiltrate")
     assert truth.findings == ("Infiltration",)
-    for lines in ([HEAD, "a.png,Mass,1,2,3,4"], NIH.splitlines()):
-        with pytest.raises(UsageError, match=r"names the finding of every.*Leave --finding out"):
-            read_annotations(table(*lines), box_size=1024, finding="Mass")
+
+
+def test_one_finding_of_several_can_be_chosen_by_any_of_its_names(table):
+    lines = [HEAD, "a.png,Mass,1,2,3,4", "b.png,Infiltrate,0,0,2,2", "a.png,Infiltration,0,0,1,1"]
+    truth = read_annotations(table(*lines), box_size=8, finding="INFILTRATE")
+    assert [(r.image, r.finding, r.mask().sum()) for r in truth.regions] == [
+        ("b.png", "Infiltration", 4),
+        ("a.png", "Infiltration", 1),
+    ]
+    # the same annotations, so that what is stored of the other findings stays theirs
+    assert truth.sha256 == read_annotations(table(*lines), box_size=8).sha256
+    with pytest.raises(UsageError, match=r"unknown finding of .* 'Mas'\. Expected one of: Infiltrate, .*'Mass'\?"):
+        read_annotations(table(*lines), box_size=8, finding="Mas")
+    chosen = read_annotations(table(*NIH.splitlines()), finding="atelectasis")
+    assert chosen.findings == ("Atelectasis",)
 
 
 @pytest.mark.parametrize("size", [0, -4, (8,), (8, 0), (8, 8, 8), 2.5])

@@ -158,8 +158,10 @@ def test_json_needs_to_be_whole_and_names_its_findings(write_json, tmp_path):
     (tmp_path / "half.json").write_text('{"a": {"Edema"')
     with pytest.raises(DataError, match=r"half\.json is not valid JSON"):
         read_annotations(tmp_path / "half.json")
-    with pytest.raises(UsageError, match="Leave --finding out"):
-        read_annotations(write_json({"a": {"Edema": SQUARE}}), finding="Edema")
+    two = write_json({"a": {"Edema": SQUARE, "Mass": SQUARE}})
+    assert read_annotations(two, finding="edema").findings == ("Edema",)
+    with pytest.raises(UsageError, match=r"'Nodule'\. Expected one of: Edema, Mass"):
+        read_annotations(two, finding="Nodule")
 
 
 def test_a_folder_of_masks_by_finding(tmp_path):
@@ -182,8 +184,10 @@ def test_a_folder_of_masks_by_finding(tmp_path):
     before = truth.sha256
     save(square((4, 4), (0, 1), (0, 1)), tmp_path / "Mass" / "b.png")
     assert read_annotations(tmp_path).sha256 != before
-    with pytest.raises(UsageError, match=r"the folders of .* name the finding"):
-        read_annotations(tmp_path, finding="Mass")
+    assert [(r.image, r.finding) for r in read_annotations(tmp_path, finding="mass").regions] == [
+        ("a", "Mass"),
+        ("b", "Mass"),
+    ]
 
 
 def test_a_flat_folder_of_masks_needs_the_finding(tmp_path):
@@ -237,8 +241,8 @@ def test_the_phantoms_own_masks(phantom_folder):
     assert matched_films(truth.images, list(frame.index)) == {image: row for row, image in enumerate(frame.index)}
     same = read_annotations(phantom_folder / "manifest.csv")
     assert (same.regions, same.sha256) == (truth.regions, truth.sha256)
-    with pytest.raises(UsageError, match="the column 'label'"):
-        read_annotations(phantom_folder, finding="lobar")
+    with pytest.raises(UsageError, match=r"'normal'\. Expected one of: lobar"):
+        read_annotations(phantom_folder, finding="normal")
 
 
 def phantom_boxes(folder):

@@ -1,8 +1,6 @@
 """The check finds every planted fault, tells errors from warnings, and survives films that cannot be read."""
 
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -147,12 +145,6 @@ def test_columns_are_passed_on(write_films, write_table):
     assert report.counts["n_patients"].tolist() == [10] * 4
     with pytest.raises(DataError, match="Did you mean 'kind'"):
         check_data(file, label_column="kin")
-
-
-def test_checking_imports_no_tensorflow():
-    modules = "check, films, images, layouts, manifest, patients, splits"
-    code = f"import sys; from cxrkeras.data import {modules}; assert not {{'tensorflow', 'keras'}} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.films

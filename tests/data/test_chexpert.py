@@ -176,6 +176,13 @@ def test_any_table_with_named_columns_is_read_and_its_label_kept(write_films, wr
         read_manifest(manifest.root / "films.csv", findings=FindingPolicy(("all",)))
 
 
+@pytest.mark.parametrize(("name", "message"), [("x|y", r"'x\|y' .*joins findings"), ("none", "films without any")])
+def test_a_finding_has_no_name_that_labels_write_otherwise(write_films, write_table, name, message):
+    table = generic(write_films, write_table, **{name: [0, 1] * 30})
+    with pytest.raises(DataError, match=message):
+        read_manifest(table, findings=FindingPolicy(("a", name)))
+
+
 def test_truth_columns_are_read_back_as_they_are(write_films, write_table):
     policy = FindingPolicy(("b", "a"), blank="ignore")
     first = read_manifest(generic(write_films, write_table, b=[1, 0, None] * 20), findings=policy)

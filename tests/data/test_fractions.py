@@ -15,8 +15,17 @@ from cxrkeras.data.fractions import class_counts, label_fraction, patient_order
 from cxrkeras.data.manifest import Manifest, read_manifest
 from cxrkeras.data.splits import prepare_splits
 from cxrkeras.errors import DataError, FilmError, RunError, UsageError
+from cxrkeras.events import Reporter
 from cxrkeras.workflow.dataset import configured_manifest, hashed_frame
 from cxrkeras.workflow.fractions import fraction_settings, write_fractions
+
+
+class Told(Reporter):
+    def __init__(self):
+        self.texts = []
+
+    def notice(self, text):
+        self.texts.append(text)
 
 
 def manifest_of(counts, *, films=1, val=10, test=10, patients=True):
@@ -279,8 +288,11 @@ def test_findings_are_written_as_they_were_found(write_films, write_table, tmp_p
     write_films(*names)
     truth = {"Edema": [float(i % 2) for i in range(60)], "Effusion": [[1, -1, 0, None][i % 4] for i in range(60)]}
     table = write_table({"path": names, "patient": names, **truth})
-    settings = fraction_settings(None, table, {"findings": ("Effusion", "Edema")})
-    made = write_fractions(settings, [0.5], 1, tmp_path / "made")
+    policy = {"findings": ("Effusion", "Edema"), "uncertain": "ones"}
+    settings, told = fraction_settings(None, table, policy), Told()
+    made = write_fractions(settings, [0.5], 1, tmp_path / "made", reporter=told)
+    words = 'with --findings "Effusion,Edema" --uncertain ones --blank zeros:'
+    assert any(words in text for text in told.texts), "the counts hold under the same policy only"
     assert made.table["class"].tolist() == ["Effusion", "Edema"]
     file = tmp_path / "made" / "fraction-0.5-seed0.csv"
     whole, read = (pd.read_csv(source).set_index("path") for source in (table, file))
@@ -290,7 +302,7 @@ def test_findings_are_written_as_they_were_found(write_films, write_table, tmp_p
         np.testing.assert_array_equal(row[list(truth)].astype(float), found.astype(float))
     with pytest.raises(DataError, match="no label column"):
         read_manifest(file)
-    drawn = configured_manifest(fraction_settings(None, file, {"findings": ("Effusion", "Edema")}))
+    drawn = configured_manifest(fraction_settings(None, file, policy))
     train = drawn.frame[drawn.frame["split"] == "train"]
     assert made.table["films"].tolist() == [len(train)] * 2
     assert made.table["positives"].tolist() == [(train[f"truth_{name}"] == 1).sum() for name in ("Effusion", "Edema")]

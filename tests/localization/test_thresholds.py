@@ -70,6 +70,8 @@ def test_otsu_is_the_plain_between_class_formula():
 @pytest.mark.parametrize("peer", ["skimage", "cv2"])
 def test_otsu_and_contours_are_the_peers(peer):
     module = pytest.importorskip("skimage.filters" if peer == "skimage" else "cv2")
+    if peer == "skimage":
+        assert module.threshold_otsu(gaussian()) * 255 == pytest.approx(80.19, abs=0.01), "not 79: levels, never floats"
     rng = np.random.default_rng(2)
     for number in range(100):
         values = rng.integers(0, 256, size=(rng.integers(2, 15), rng.integers(2, 15))).astype(np.uint8)
@@ -126,6 +128,8 @@ def test_the_strongest_pixels_are_counted_exactly_and_ties_go_by_place():
     mask, level = thresholded(hundred, Threshold("top", 0.1))
     assert mask.sum() == 10
     assert level == pytest.approx(90 / 99)
+    # a percentile would take none of equal pixels, or all
+    assert strongest_pixels(np.ones((10, 10)), 10).sum() == 10
     tied = np.array([[0.5, 1, 0.5], [0, 0.5, 0]])
     assert strongest_pixels(tied, 2).tolist() == [[True, True, False], [False, False, False]]
     assert strongest_pixels(tied, 3).tolist() == [[True, True, True], [False, False, False]]

@@ -1,8 +1,6 @@
 """Pixels of overlays against the blend's formula, and what the annotated pictures say."""
 
 import io
-import subprocess
-import sys
 
 import matplotlib
 import numpy as np
@@ -207,11 +205,3 @@ def test_callers_matplotlib_is_left_alone():
         assert dict(matplotlib.rcParams) == before
     outside = written(save_overlay, FILM, PEAK, class_name="a", probability=0.5, method="m")
     assert np.array_equal(inside, outside)
-
-
-def test_pyplot_and_tensorflow_stay_out():
-    code = (
-        "import sys, cxrkeras.render.figures; "
-        "print([m for m in ('matplotlib.pyplot', 'tensorflow', 'keras') if m in sys.modules])"
-    )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -11,7 +11,7 @@ import pytest
 
 from cxrkeras.render.panels import Mark, curve_panel, histogram_panel, interval_panel, matrix_panel
 from cxrkeras.render.pictures import colour_table, film_jpeg
-from cxrkeras.render.style import ALERT
+from cxrkeras.render.style import ALERT, QUIET
 from cxrkeras.render.vector import svg_texts
 
 NAME = """<b>$x$ "&'</b>"""
@@ -83,6 +83,8 @@ def test_intervals_histograms_and_matrices_hold_their_numbers():
     drawn = [line.get_xdata() for line in figure.axes[0].lines]
     assert [list(x) for x in drawn] == [[0.12, 0.12], [0.1, 0.4], [0.2]]
     assert [t.get_text() for t in figure.axes[0].texts] == ["chance", "undefined", "a", "b"]
+    (span, mark) = interval_panel(rows[:1].assign(place=-1), "t", across="iou").axes[0].lines
+    assert (span.get_color(), mark.get_color(), mark.get_marker()) == (QUIET, QUIET, "|")
     bins = pd.DataFrame({"pairs": ["within"] * 2, "low": [0, 0.5], "high": [0.5, 1], "share": [0.25, 0.75]})
     (step,) = histogram_panel(bins, "t", 0, across="iou").axes[0].patches
     assert step.get_data().values.tolist() == [0.25, 0.75]

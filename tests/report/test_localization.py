@@ -61,6 +61,23 @@ def test_every_metric_has_its_interval_beside_chance():
     assert above.to_dict() == {"gradcam": "yes", "ig": "no"}
 
 
+def test_the_other_kinds_of_chance_stand_in_every_panel():
+    films = pd.concat([scored("gradcam", 0.4), scored("ig", 0.05)], ignore_index=True)
+    kinds = [scored("", 0.1).assign(against="area"), scored("", 0.3).assign(against="mean_mask")]
+    kinds += [scored(name, value).assign(against="random_weights") for name, value in (("gradcam", 0.2), ("ig", 0.0))]
+    part = localized(chance=chance_table(films, pd.concat(kinds, ignore_index=True)))
+    other = part.chance.assign(finding="Nodule", chance=0.9)
+    part = replace(part, chance=pd.concat([part.chance, other], ignore_index=True))
+    (group,) = localization_section(contents(part)).groups
+    assert group.panels[0].sentence.endswith("Chance by area 0.100, mean_mask 0.300, random_weights 0.000 to 0.200.")
+    assert "mean_mask" in group.panels[0].svg
+    words = (*part.sentences, "Maps without contrast, left out: 0 of 40.")
+    (group,) = localization_section(contents(replace(part, sentences=words))).groups
+    assert len(group.sentences) == 1
+    (group,) = localization_section(contents(replace(part, sentences=(*words[:-1], "Maps: 2 of 40 (ig 2).")))).groups
+    assert group.sentences[-1] == ("Maps", "2 of 40 (ig 2).")
+
+
 def test_undefined_is_said_and_an_untrained_head_too():
     part = localized()
     blank = part.summary.assign(mean=np.nan, ci_low=np.nan, ci_high=np.nan, status="undefined")
@@ -121,7 +138,7 @@ def test_stored_tables_come_back_by_checkpoint_and_way(tmp_path):
     run.checkpoint_path(4).touch()
     part = localized()
     ways = [
-        {"annotations": "00001234", "rule": rule, "tolerance": 0.0, "slice": "tp", "cutoff": ""}
+        {"annotations": "00001234", "rule": rule, "tolerance": 0.0, "slice": "tp", "cutoff": "", "options": ""}
         for rule in ("otsu", "fixed:0.4")
     ]
     for name in ("summary", "chance"):

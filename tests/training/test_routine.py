@@ -48,8 +48,8 @@ def settings(**changes) -> TrainingSettings:
     return TrainingSettings(**{**values, **changes})
 
 
-def fit(films, batch_norm="inference", **changes):
-    classifier = build_classifier(backbone("compact"), ("normal", "lobar"), 64, seed=5)
+def fit(films, batch_norm="inference", name="compact", **changes):
+    classifier = build_classifier(backbone(name), ("normal", "lobar"), 64, seed=5)
     kept = Kept()
     before = [layer.get_weights() for layer in classifier.backbone_layers]
     train_two_stages(classifier, films["train"], films["val"], settings(**changes), batch_norm, kept)
@@ -112,8 +112,8 @@ def test_stage_one_leaves_the_backbone_alone_and_stage_two_trains_it_with_frozen
     assert [epoch for epoch, _, _ in kept.checkpoints] == [1, 2, 3]
 
 
-def test_batch_norm_train_moves_the_statistics(films):
-    classifier, _, before = fit(films, batch_norm="train", epochs=(0, 1))
+def test_batch_norm_train_moves_the_statistics(films, tiny_backbone):
+    classifier, _, before = fit(films, batch_norm="train", name=tiny_backbone, epochs=(0, 1))
     norm = classifier.batch_norms[0]
     at = classifier.backbone_layers.index(norm)
     assert np.abs(norm.get_weights()[2] - before[at][2]).max() > 0
@@ -128,7 +128,7 @@ def test_the_cached_features_train_the_same_head_as_full_forwards(films, trained
     np.testing.assert_allclose(kept_cached.probabilities[-1], kept_whole.probabilities[-1], atol=2e-5)
 
 
-def test_features_are_computed_once_for_any_number_of_epochs(films, monkeypatch):
+def test_features_are_computed_once_for_any_number_of_epochs(films, tiny_backbone, monkeypatch):
     counted = []
     forward = inference.forward
 
@@ -138,9 +138,9 @@ def test_features_are_computed_once_for_any_number_of_epochs(films, monkeypatch)
 
     monkeypatch.setattr(inference, "forward", counting)
     monkeypatch.setenv("CXRKERAS_CACHE", str(films["train"].store.files[0].parent.parent / "fresh-cache"))
-    fit(films, epochs=(4, 0))
+    fit(films, name=tiny_backbone, epochs=(2, 0))
     assert sorted(counted) == sorted([len(films["train"]), len(films["val"])])
-    fit(films, epochs=(4, 0))
+    fit(films, name=tiny_backbone, epochs=(2, 0))
     assert len(counted) == 2, "the second training reads the cache"
 
 

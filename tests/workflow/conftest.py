@@ -5,6 +5,20 @@ from __future__ import annotations
 import pytest
 
 
+@pytest.fixture(autouse=True, scope="module")
+def nets_of_the_module(lent_nets):
+    """Every run that a module's fixtures open may use what an earlier module compiled."""
+    with lent_nets():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def nets_of_the_test(nets_of_the_module, lent_nets):
+    """Every run that a test opens may use what an earlier test compiled."""
+    with lent_nets():
+        yield
+
+
 @pytest.fixture(scope="session")
 def compiled(tiny_run):
     """The tiny run, opened once for its classifier and explainers; only `opened` may use it."""

@@ -103,6 +103,7 @@ def test_without_marks_there_are_probabilities_only(opened, page):
     assert set(made.table["class"]) == {opened.classes[0]}
     assert made.table["iou"].isna().all()
     assert set(made.table["status"]) == {"not_marked"}
+    assert list(printed_gallery(made.table)) == ["image", "class", "run", "epoch", "method", "prob"]
     assert all(len(row.cells["layercam"].lines) == 1 and row.outline is None for row in page["rows"])
     assert len(page["rows"]) == 2 * len(opened.classes)
     assert page["note"] == ""

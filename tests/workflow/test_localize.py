@@ -10,19 +10,19 @@ import pytest
 from PIL import Image
 
 from cxrkeras.data.annotations import read_annotations
-from cxrkeras.errors import DataError, RunError, UsageError
+from cxrkeras.errors import CxrKerasError, DataError, RunError, UsageError
 from cxrkeras.events import Reporter
 from cxrkeras.localization import Threshold, film_localization
 from cxrkeras.maps import resize
 from cxrkeras.workflow import localize_maps
 from cxrkeras.workflow.evidence import ensure
-from cxrkeras.workflow.localize import LocalizeSettings, localize
+from cxrkeras.workflow.localize import LocalizeSettings, localize, made_with
 from cxrkeras.workflow.localize_chance import chance_rows
 from cxrkeras.workflow.localize_films import annotated_films, own_masks
 from cxrkeras.workflow.localize_maps import Rule, film_maps, film_rows
 from cxrkeras.workflow.localize_matching import mapped_findings
 from cxrkeras.workflow.localize_models import Model, films_in_run, model_of
-from cxrkeras.workflow.localize_tables import read_localization
+from cxrkeras.workflow.localize_tables import WAY, read_localization
 from cxrkeras.workflow.localize_tuning import tuning_films
 from cxrkeras.workflow.map_options import MapOptions
 from cxrkeras.workflow.opened import OpenRun
@@ -94,7 +94,7 @@ def test_films_are_those_of_the_label_with_the_probability_and_key_of_their_maps
     found = localize(opened, 4, truth, METHODS, MapOptions(), replace(QUICK, overlays=1))
     columns = (
         "image patient finding class annotator method iou hit mass rank peak_iou pixel_ap pixel_auroc area_gt "
-        "area_pred threshold prob status map_status grid layer maps_key annotations rule tolerance slice cutoff"
+        "area_pred threshold prob status map_status grid layer maps_key annotations rule tolerance slice cutoff options"
     )
     assert list(found.films) == columns.split()
     maps = ensure(opened, 4, truth.selection, METHODS, MapOptions(target="lobar"))
@@ -218,6 +218,10 @@ def test_a_repeat_replaces_its_rows_and_keeps_the_others(opened):
     localize(opened, 4, truth, ["gradcam"], MapOptions(), replace(QUICK, threshold="top:0.1"))
     rules = read_localization(file).groupby("rule")["method"].unique().map(sorted).to_dict()
     assert rules == {"otsu": ["eigencam", "gradcam"], "top:0.1": ["gradcam"]}
+    # maps of another baseline stand beside, not in place of, those of the default
+    assert made_with(MapOptions(seed=3, target="lobar")) == ""
+    assert made_with(MapOptions(layer="stride4", given={"ig_steps": 20})) == "layer=stride4 ig_steps=20"
+    assert "options" in WAY
 
 
 def test_against_itself_nothing_differs_and_another_epoch_does(opened, run_copy):
@@ -334,6 +338,11 @@ def test_the_slice_full_needs_read_negatives_and_counts_misses_and_false_alarms(
     area = chance[chance["against"] == "area"]
     expected = np.where(below, np.where(marked, 0, np.nan), np.where(marked, films["area_gt"], 0))
     np.testing.assert_allclose(area["iou"], expected)
+    # an unmarked film has other patients too, whose mean mask is a false alarm on it
+    mean = chance[chance["against"] == "mean_mask"]
+    assert mean.loc[(~below & ~marked), "iou"].tolist() == [0] * (~below & ~marked).sum()
+    assert (~below & ~marked).any()
+    assert not (mean["status"] == "one_patient").any()
 
 
 def test_a_threshold_is_tuned_on_other_patients_only(opened, tmp_path, monkeypatch):
@@ -389,6 +398,25 @@ def test_statements_and_human_readers(opened, tmp_path):
     row = found.summary.set_index("metric").loc["iou"]
     assert row["human"] == 0.5
     assert row["percent_decrease"] == pytest.approx(100 * (0.5 - row["mean"]) / 0.5)
+
+
+@pytest.mark.parametrize("name", ["human", "statements"])
+def test_a_table_that_is_not_there_is_said_before_anything_is_computed(opened, tmp_path, monkeypatch, name):
+    monkeypatch.setattr("cxrkeras.workflow.localize.film_maps", lambda *_: pytest.fail("maps were made first"))
+    with pytest.raises(CxrKerasError, match=r"nix\.csv"):
+        localize(
+            opened, 4, phantom_truth(opened), METHODS, MapOptions(), replace(QUICK, **{name: tmp_path / "nix.csv"})
+        )
+
+
+def test_films_of_unknown_patients_are_said_to_count_as_one_each(opened, tmp_path):
+    told, selection = Told(), select(opened, out=tmp_path)
+    for frame, said in ((selection.frame.drop(columns="patient"), True), (selection.frame, False)):
+        truth = annotated_films(opened, replace(selection, frame=frame), own_masks(opened, selection))
+        assert ([member.patient for member in truth.members] == [member.image for member in truth.members]) is said
+        told.texts.clear()
+        localize(opened, 4, truth, ["gradcam"], MapOptions(), QUICK, reporter=told)
+        assert any("every film counts as a patient of its own" in text for text in told.texts) is said
 
 
 def test_films_without_masks_of_their_own_need_marks(opened):

@@ -12,9 +12,11 @@ import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
+from cxrkeras.data.annotations import read_annotations
 from cxrkeras.data.findings import truth_of
 from cxrkeras.errors import DataError, TargetError, UsageError
 from cxrkeras.events import Reporter
+from cxrkeras.localization import film_localization
 from cxrkeras.run import Run
 from cxrkeras.workflow.analyse import analyse
 from cxrkeras.workflow.compare import compare_selection
@@ -23,6 +25,8 @@ from cxrkeras.workflow.evaluate import evaluate, save_evaluation
 from cxrkeras.workflow.evidence import Evidence, ensure
 from cxrkeras.workflow.explain import explain_selection
 from cxrkeras.workflow.export import export
+from cxrkeras.workflow.localize import LocalizeSettings, localize
+from cxrkeras.workflow.localize_films import annotated_films
 from cxrkeras.workflow.map_options import MapOptions, map_options
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.report import report_run
@@ -215,6 +219,36 @@ def test_the_c_score_of_a_finding_is_over_its_positive_films(opened, selection):
     again = score_selection(opened, [2], selection, METHOD, options, settings, reuse=True)
     assert len(opened.run.scores(2)) == len(table)
     assert again["score"].tolist() == pytest.approx(table["score"].tolist(), nan_ok=True)
+
+
+def test_a_film_with_two_findings_is_localized_for_each_by_its_own_map(opened, selection, tmp_path, notices):
+    truth, ids = selection.films.truth, selection.films.ids
+    rows = [f"{image},{name},{8 + 20 * c},8,16,24" for image in ids for c, name in enumerate(FINDINGS)]
+    (tmp_path / "boxes.csv").write_text("\n".join(["image,finding,x,y,w,h", *rows]))
+    marks = read_annotations(tmp_path / "boxes.csv", box_size=64)
+    chosen = annotated_films(opened, selection, marks, reporter=notices)
+    absent = dict(zip(FINDINGS, (truth == 0).sum(axis=0), strict=True))
+    told = ", ".join(f"{name} {absent[name]}" for name in sorted(FINDINGS))
+    assert f"annotated films whose label is not the class, left out: {told} (slice tp)." in notices.texts
+    settings = LocalizeSettings(chance=False)
+    films = localize(opened, 2, chosen, [METHOD], MapOptions(), settings).films.set_index("finding")
+    _, p = truth_and_probabilities(opened, 2, "test")
+    both = ids[(truth == 1).all(axis=1)]
+    assert len(both) > 1
+    for c, name in enumerate(FINDINGS):
+        positive = truth[:, c] == 1
+        own = films.loc[name]
+        assert own["image"].tolist() == ids[positive].tolist()
+        assert set(own["class"]) == {name}
+        np.testing.assert_allclose(own["prob"], p[positive, c], atol=1e-6)
+        maps = ensure(opened, 2, selection.take(positive), [METHOD], MapOptions(target=name))[METHOD]
+        box = np.zeros((64, 64), bool)
+        box[8:32, 8 + 20 * c : 24 + 20 * c] = True
+        expected = [film_localization(heat, box)["mass"] for heat in maps.values]
+        np.testing.assert_allclose(own["mass"], expected)
+    keys = films["maps_key"].groupby("finding").unique()
+    assert keys.map(len).tolist() == [1, 1]
+    assert keys.iloc[0] != keys.iloc[1]
 
 
 @pytest.mark.parametrize(

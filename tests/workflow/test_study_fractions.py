@@ -17,6 +17,7 @@ from cxrkeras.study.config import parse_study
 from cxrkeras.study.directory import members
 from cxrkeras.workflow import study as study_module
 from cxrkeras.workflow import study_localize, study_run
+from cxrkeras.workflow.localize_tables import read_localization
 from cxrkeras.workflow.runs import stored_auc
 from cxrkeras.workflow.study import run_study
 from cxrkeras.workflow.study_config import resolved_members, resolved_study
@@ -61,7 +62,7 @@ def test_the_shipped_study_is_a_matrix_of_recipes_fractions_and_seeds():
     for one in made:
         assert one.config.data.fraction == one.fraction
         assert (one.config.data.fraction_seed, one.config.training.seed) == (one.seed, one.seed)
-        assert one.config.training.epochs == ((6, 0) if one.recipe == "linear" else (6, 6))
+        assert one.config.training.epochs == ((6, 0) if one.recipe == "linear" else (6, 4))
         assert (one.config.model.weights, one.config.model.image_size) == ("random", 96)
     assert [method.name for method in config.study.methods] == ["layercam"]
     parts = config.study.drift, config.study.validity, config.study.localize
@@ -103,6 +104,16 @@ def test_names_have_a_part_for_what_is_asked_and_no_other(make_config):
 def test_a_wrong_matrix_names_the_field(make_config, study, message):
     with pytest.raises((ConfigError, UsageError), match=message):
         make_config(**study)
+
+
+def test_a_shared_recipe_beside_the_studys_is_refused(make_config):
+    """`linear` turns epochs 6,6 into 6,0, with which `finetune` would never fine-tune."""
+    shared = {"recipe": "linear", "epochs": (6, 6)}
+    with pytest.raises(ConfigError, match=r"training\.recipe is linear.*crosses recipes \(linear, finetune\)"):
+        make_config(shared, recipes=["linear", "finetune"])
+    assert [m.config.training.epochs for m in resolved_members(make_config(shared))] == [(6, 0)]
+    crossed = resolved_members(make_config({"epochs": (6, 6)}, recipes=["linear", "finetune", "convirt"]))
+    assert [m.config.training.epochs for m in crossed] == [(6, 0), (6, 6), (1, 6)]
 
 
 def test_untrained_runs_are_refused_unless_allowed(make_config):
@@ -219,6 +230,22 @@ def test_what_is_done_is_not_done_again_and_localized_anew_for_other_settings(wh
     changed = fixed.fractions["mean"][4:].to_numpy() - result.fractions["mean"][4:].to_numpy()
     assert changed[1] != 0, "another threshold, another IoU"
     assert changed[[0, 2, 3]].tolist() == [0, 0, 0]
+
+
+def test_rows_that_others_asked_for_are_not_the_studys(whole, tmp_path):
+    """A run localized by hand with other marks, or another class for a finding, keeps the study's numbers."""
+    config, result = whole
+    shutil.copytree(result.study.path, tmp_path / "s")
+    (run,) = Study(tmp_path / "s").runs()
+    file = run.localization_path(1, "test", "summary")
+    own = read_localization(file)
+    other_class = own.assign(**{"finding": "Lung Opacity", "mean": 0.9})
+    pd.concat([own, other_class]).to_csv(file, index=False)
+    wanted = [(m, Run(tmp_path / "s" / "runs" / m.name)) for m in members(config)]
+    pd.testing.assert_series_equal(seed_table(config, wanted)["value"], result.study.table("fraction_seeds")["value"])
+    pd.concat([own, own.assign(**{"annotations": "0" * 8, "mean": 0.9})]).to_csv(file, index=False)
+    again = run_study(config, tmp_path / "s")
+    pd.testing.assert_frame_equal(again.fractions, result.fractions)
 
 
 @pytest.mark.parametrize(("seeds", "jobs", "way"), [(4, 1, "in turn"), (5, 1, "processes"), (2, 2, "processes")])

@@ -220,11 +220,11 @@ def test_kill_minus_nine_loses_nothing_that_was_stored(tmp_path, phantom_folder,
     assert not list(run.path.rglob(".partial-*"))
 
 
-def test_a_start_killed_before_its_run_json_is_started_again(tmp_path, phantom_folder, tiny_settings):
+def test_a_start_killed_before_its_run_json_is_started_again(tmp_path, phantom_folder, tiny_settings, tiny_backbone):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").write_text("half")
     (tmp_path / "run" / ".lock").touch()
-    options = {**tiny_settings, "epochs": (1, 0)}
+    options = {**tiny_settings, "backbone": tiny_backbone, "epochs": (1, 0)}
     assert train(data=phantom_folder, run=tmp_path / "run", resume=True, **options).state == "complete"
 
 
@@ -239,8 +239,8 @@ def test_a_config_object_takes_single_settings(phantom_folder):
     assert config.model.backbone == "compact"
 
 
-def test_a_diverged_training_records_nan_and_goes_on(tmp_path, phantom_folder, tiny_settings):
-    options = {**tiny_settings, "learning_rate": (3e38, 3e38), "epochs": (2, 0)}
+def test_a_diverged_training_records_nan_and_goes_on(tmp_path, phantom_folder, tiny_settings, tiny_backbone):
+    options = {**tiny_settings, "backbone": tiny_backbone, "learning_rate": (3e38, 3e38), "epochs": (2, 0)}
     run = train(data=phantom_folder, run=tmp_path / "run", **options)
     assert np.isnan(run.history()["val_auc"].iloc[-1])
     assert run.state == "complete"
@@ -258,12 +258,12 @@ def test_a_broken_film_stops_before_anything_is_written(tmp_path, phantom_folder
     assert not (tmp_path / "run").exists()
 
 
-def test_a_film_changed_since_the_start_is_noticed_on_resume(tmp_path, phantom_folder, tiny_settings):
+def test_a_film_changed_since_the_start_is_noticed_on_resume(tmp_path, phantom_folder, tiny_settings, tiny_backbone):
     import shutil
 
     data = tmp_path / "films"
     shutil.copytree(phantom_folder, data)
-    options = {**tiny_settings, "epochs": (2, 1)}
+    options = {**tiny_settings, "backbone": tiny_backbone, "epochs": (2, 1)}
     with pytest.raises(KeyboardInterrupt):
         train(data=data, run=tmp_path / "run", reporter=StopAt(2), **options)
     first, second = pd.read_csv(data / "manifest.csv")["path"][:2]
@@ -295,8 +295,10 @@ def test_weights_from_another_run_fill_the_backbone(tmp_path, tiny_run, phantom_
         train(data=phantom_folder, **{**options, "backbone": "ResNet50V2"})
 
 
-def test_calibrated_statistics_are_stored_with_the_first_checkpoint(tmp_path, phantom_folder, tiny_settings):
-    options = {**tiny_settings, "batch_norm": None, "epochs": (1, 0)}
+def test_calibrated_statistics_are_stored_with_the_first_checkpoint(
+    tmp_path, phantom_folder, tiny_settings, tiny_backbone
+):
+    options = {**tiny_settings, "backbone": tiny_backbone, "batch_norm": None, "epochs": (1, 0)}
     made = train(data=phantom_folder, run=tmp_path / "calibrated", **options)
     assert made.info["batch_norm"] == "calibrate"
     opened = OpenRun(made)

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PIL import Image
-
 from cxrkeras.data.annotations.marks import Mark, Reading, Size, record_size
 from cxrkeras.data.annotations.regions import Box
 from cxrkeras.data.annotations.rows import Row, cells, chosen_column, read_rows
-from cxrkeras.errors import DataError, UsageError
+from cxrkeras.data.images import picture_size
+from cxrkeras.errors import DataError
 
 IMAGE = ("path", "image", "image_index")
 FINDING = ("finding", "label")
@@ -21,8 +20,6 @@ _FRACTIONS = tuple(f"{name}_frac" for name in _BOX)
 _SIZES = (("image_width", "image_height"), ("width", "height"))
 _NIH_HEADER = ["Image Index", "Finding Label", "Bbox [x", "y", "w", "h]"]
 _NIH_SIZE = (1024, 1024)
-_ORIENTATION = 0x0112
-_LYING = (5, 6, 7, 8)
 
 
 def is_nih_list(file: Path) -> bool:
@@ -64,7 +61,6 @@ def read_boxes(file: Path, finding: str | None) -> Reading:
 
     Raises:
         DataError: a missing column, or a value that is none.
-        UsageError: `finding` for a table that names its own.
     """
     columns, rows = read_rows(file)
     image = chosen_column(columns, IMAGE, "image", file)
@@ -86,16 +82,10 @@ def read_boxes(file: Path, finding: str | None) -> Reading:
 
 
 def _finding_column(columns: tuple[str, ...], finding: str | None, file: Path) -> str | None:
-    """The column that names the finding; None where the user names one finding for all rows."""
-    if finding is None:
-        return chosen_column(columns, FINDING, "finding (label)", file)
-    own = [name for name in FINDING if name in columns]
-    if own:
-        raise UsageError(
-            f"{file} names the finding of every row in its column '{own[0]}', so --finding '{finding}' cannot name it. "
-            "Leave --finding out."
-        )
-    return None
+    """The column that names the finding; None where there is none and the user names one for all rows."""
+    if finding is not None and not any(name in columns for name in FINDING):
+        return None
+    return chosen_column(columns, FINDING, "finding (label)", file)
 
 
 def _check_box_columns(columns: tuple[str, ...], file: Path) -> None:
@@ -146,21 +136,4 @@ def _check_pixels(marks: list[Mark], file: Path) -> None:
 
 def _picture_sizes(marks: list[Mark], folder: Path) -> dict[str, Size]:
     images = dict.fromkeys(mark.image for mark in marks)
-    return {image: size for image in images if (size := _picture_size(folder / image))}
-
-
-def _picture_size(file: Path) -> Size | None:
-    """Size of a picture that is there, upright; None where there is none."""
-    if not file.is_file():
-        return None
-    try:
-        with Image.open(file) as picture:
-            width, height = picture.size
-            lying = picture.getexif().get(_ORIENTATION) in _LYING
-    except Exception as error:
-        # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more for broken bytes.
-        raise DataError(
-            f"picture {file} cannot be read ({type(error).__name__}), so the size of its boxes is unknown. Expected a "
-            "whole JPEG or PNG file; restore it."
-        ) from error
-    return (width, height) if lying else (height, width)
+    return {image: picture_size(folder / image) for image in images if (folder / image).is_file()}

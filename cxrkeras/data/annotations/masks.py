@@ -12,7 +12,7 @@ from cxrkeras.data.annotations.marks import Mark, Reading, record_size
 from cxrkeras.data.annotations.regions import Runs, runs_of
 from cxrkeras.data.annotations.rows import chosen_column, read_rows
 from cxrkeras.data.images import decode_film
-from cxrkeras.errors import DataError, FilmError, UsageError
+from cxrkeras.errors import DataError, FilmError
 
 MASK = "mask"
 MANIFEST = "manifest.csv"
@@ -30,16 +30,14 @@ def read_mask_folder(folder: Path, finding: str | None) -> Reading:
 
     Raises:
         DataError: no masks, a mask that cannot be read, or a flat folder without `finding`.
-        UsageError: `finding` for masks that name their own.
     """
     manifest = folder / MANIFEST
     if manifest.is_file() and MASK in read_rows(manifest)[0]:
-        return read_mask_table(manifest, finding)
+        return read_mask_table(manifest)
     inside = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     by_finding = {entry.name: _masks_in(entry) for entry in inside if entry.is_dir()}
     by_finding = {name: files for name, files in by_finding.items() if files}
     if by_finding:
-        _refuse_finding(finding, f"the folders of {folder}")
         pairs = [(name, file) for name, files in by_finding.items() for file in files]
     else:
         pairs = [(finding, file) for file in _masks_in(folder)]
@@ -65,17 +63,15 @@ def _unread(folder: Path, inside: list[Path], used: set[Path]) -> list[str]:
     return [f"Files in {folder} that are no masks are not read: {len(others)}, first {others[0]}."] if others else []
 
 
-def read_mask_table(file: Path, finding: str | None = None) -> Reading:
+def read_mask_table(file: Path) -> Reading:
     """Read a table of films with the mask of each in a column `mask`, relative to the table; empty where none.
 
     Raises:
         DataError: a missing column, masks that do not exist (all are listed), or one that cannot be read.
-        UsageError: `finding` is given, though the table's labels are the findings.
     """
     columns, rows = read_rows(file)
     image = chosen_column(columns, IMAGE, "image", file)
     named = chosen_column(columns, FINDING, "finding (label)", file)
-    _refuse_finding(finding, f"the column '{named}' of {file}")
     marked = [row for row in rows if row.values[MASK]]
     absent = [row.values[MASK] for row in marked if not (file.parent / row.values[MASK]).is_file()]
     if absent:
@@ -87,13 +83,6 @@ def read_mask_table(file: Path, finding: str | None = None) -> Reading:
     notices = [f"{without} of {len(rows)} films of {file.name} have no mask and count as not annotated."]
     triples = [(row.text(image), row.text(named), file.parent / row.values[MASK]) for row in marked]
     return _reading(triples, notices if without else [], file)
-
-
-def _refuse_finding(finding: str | None, named_by: str) -> None:
-    if finding is not None:
-        raise UsageError(
-            f"{named_by} name the finding of every mask, so --finding '{finding}' cannot name it. Leave --finding out."
-        )
 
 
 def _masks_in(folder: Path) -> list[Path]:

@@ -8,16 +8,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from cxrkeras.data.annotations.boxes import is_nih_list, read_boxes, read_nih_list
 from cxrkeras.data.annotations.coco import read_instances, read_segmentations
 from cxrkeras.data.annotations.marks import Reading, Size, checked_size, regions_of
 from cxrkeras.data.annotations.masks import MANIFEST, MASK, read_mask_folder, read_mask_table
+from cxrkeras.data.annotations.names import canonical_finding
 from cxrkeras.data.annotations.polygons import read_outlines
 from cxrkeras.data.annotations.regions import Annotations
 from cxrkeras.data.annotations.rows import read_rows
-from cxrkeras.errors import DataError, UsageError, did_you_mean
+from cxrkeras.errors import DataError, UsageError, did_you_mean, unknown
 from cxrkeras.store import sha256_file
 
 
@@ -32,14 +34,14 @@ def read_annotations(
     Args:
         path: file or folder.
         box_size: side, or `(height, width)`, of the picture that the boxes were drawn in; None to read it.
-        finding: the finding of all marks, for sources that name none.
+        finding: only this finding's marks; for sources that name none, the finding of all marks.
 
     Returns:
         One region per image, finding and annotator.
 
     Raises:
         DataError: nothing there, an unknown kind, broken content, or boxes whose reference size nothing says.
-        UsageError: `box_size` is none, or `finding` for a source that names its own.
+        UsageError: `box_size` is none, or nobody marked `finding`.
 
     Example:
         >>> truth = read_annotations("BBox_List_2017.csv")  # doctest: +SKIP
@@ -47,7 +49,7 @@ def read_annotations(
     """
     source = Path(path).expanduser().absolute()
     stated = checked_size(box_size)
-    reading = _reading(source, finding)
+    reading = _of_finding(_reading(source, finding), finding, source)
     regions, notices = regions_of(reading, stated, str(source))
     return Annotations(regions, tuple(notices), str(source), _digest(source, reading))
 
@@ -62,21 +64,23 @@ def _reading(source: Path, finding: str | None) -> Reading:
             f"{did_you_mean(source.name, siblings)}"
         )
     if _first_character(source) in "{[":
-        _refuse_finding(source, finding)
         return _json_reading(source)
     if is_nih_list(source):
-        _refuse_finding(source, finding)
         return read_nih_list(source)
     if MASK in read_rows(source)[0]:
-        return read_mask_table(source, finding)
+        return read_mask_table(source)
     return read_boxes(source, finding)
 
 
-def _refuse_finding(source: Path, finding: str | None) -> None:
-    if finding is not None:
-        raise UsageError(
-            f"{source} names the finding of every mark, so --finding '{finding}' cannot name it. Leave --finding out."
-        )
+def _of_finding(reading: Reading, finding: str | None, source: Path) -> Reading:
+    """The marks of one finding, whatever it is called."""
+    if finding is None or not reading.marks:
+        return reading
+    wanted = canonical_finding(finding).casefold()
+    chosen = tuple(mark for mark in reading.marks if canonical_finding(mark.finding).casefold() == wanted)
+    if not chosen:
+        raise unknown(f"finding of {source}", finding, sorted({mark.finding for mark in reading.marks}), UsageError)
+    return replace(reading, marks=chosen)
 
 
 def _json_reading(file: Path) -> Reading:
