@@ -35,7 +35,8 @@ class PathMaps:
     Attributes:
         values: |Σ_channels (x − b) · mean gradient|, float32 ``[n, H, W]``.
         completeness_gap: |Σ − Δz| / |Δz| with Σ before the absolute value; NaN where |Δz| < 1e-6. ``[n]``.
-        counted_gap: |Σ − Δz| / max(|Δz|, 0.1), which does not blow up where there is little to explain. ``[n]``.
+        counted_gap: |Σ − Δz| / max(|Δz|, 0.1), which does not blow up where there is little to explain; NaN where a
+            value is not finite. ``[n]``.
     """
 
     values: np.ndarray
@@ -161,7 +162,7 @@ def film_maps(
     return PathMaps(
         values=np.abs(attributions).astype(np.float32),
         completeness_gap=completeness_gap(sums, differences),
-        counted_gap=np.abs(sums - differences) / np.maximum(np.abs(differences), COUNTED_DIFFERENCE),
+        counted_gap=counted_gap(sums, differences),
     )
 
 
@@ -184,6 +185,17 @@ def completeness_gap(sums: np.ndarray, differences: np.ndarray) -> np.ndarray:
     defined = np.isfinite(sums) & np.isfinite(size) & (size >= SMALLEST_DIFFERENCE)
     missed = np.abs(np.where(defined, sums, 0) - np.where(defined, differences, 0))
     return np.where(defined, missed / np.where(defined, size, 1), np.nan)
+
+
+def counted_gap(sums: np.ndarray, differences: np.ndarray) -> np.ndarray:
+    """|Σ − Δz| / max(|Δz|, 0.1): the gap that is warned of; NaN where a value is not finite.
+
+    Args:
+        sums, differences: as in `completeness_gap`.
+    """
+    finite = np.isfinite(sums) & np.isfinite(differences)
+    sums, differences = np.where(finite, sums, np.nan), np.where(finite, differences, np.nan)
+    return np.abs(sums - differences) / np.maximum(np.abs(differences), COUNTED_DIFFERENCE)
 
 
 def preprocessed_zero(trace: Trace) -> Callable[[], np.ndarray]:

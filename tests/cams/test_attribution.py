@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from cxrkeras.cams import Explainer, explain_all
-from cxrkeras.cams.integrated import completeness_gap
+from cxrkeras.cams.integrated import completeness_gap, counted_gap
 from cxrkeras.errors import MethodError, UnconnectedLayerError
 
 
@@ -100,6 +100,8 @@ def test_a_saturated_explanation_has_no_gap_to_state():
         np.isnan(completeness_gap(np.array([0.0, 1.0, 2.0]), np.array([1e-7, 1.0, 0.0]))), [True, False, True]
     )
     assert completeness_gap(np.array([1.5]), np.array([-1.0]))[0] == 2.5
+    gaps = counted_gap(np.array([1.5, 0.03, np.inf, 1.0]), np.array([-1.0, 0.01, 1.0, np.inf]))
+    np.testing.assert_allclose(gaps, [2.5, 0.2, np.nan, np.nan])
 
 
 def test_packs_do_not_change_the_maps_and_are_traced_once(flat, films, targets, explanation):
