@@ -20,8 +20,10 @@ from cxrkeras.run import Run
 from cxrkeras.run_paths import figure_path
 from cxrkeras.store import atomic_path
 from cxrkeras.study import Member, Study, StudyConfig
+from cxrkeras.workflow.localize import made_with
 from cxrkeras.workflow.localize_films import TP
 from cxrkeras.workflow.localize_tables import FILMS, SUMMARY, read_localization
+from cxrkeras.workflow.map_options import MapOptions
 from cxrkeras.workflow.runs import stored_auc
 from cxrkeras.workflow.study_config import is_untrained
 from cxrkeras.workflow.study_localize import best_checkpoint, localize_epoch, localize_methods, localize_split
@@ -181,6 +183,7 @@ def _stored(config: StudyConfig, run: Run, epoch: int | None, table: str) -> pd.
         return pd.DataFrame()
     rows = read_localization(file)
     rows = rows[(rows["rule"] == wanted.threshold) & (rows["tolerance"] == wanted.tolerance) & (rows["slice"] == TP)]
+    rows = rows[rows["options"] == made_with(MapOptions())]
     given = {_folded(finding): _folded(name) for finding, name in wanted.map.items()}
     classes = rows["finding"].map(lambda finding: given.get(_folded(finding), _folded(finding)))
     rows = rows[classes == rows["class"].map(_folded)]

@@ -233,14 +233,15 @@ def test_what_is_done_is_not_done_again_and_localized_anew_for_other_settings(wh
 
 
 def test_rows_that_others_asked_for_are_not_the_studys(whole, tmp_path):
-    """A run localized by hand with other marks, or another class for a finding, keeps the study's numbers."""
+    """A run localized by hand with other marks, classes or maps keeps the study's numbers."""
     config, result = whole
     shutil.copytree(result.study.path, tmp_path / "s")
     (run,) = Study(tmp_path / "s").runs()
     file = run.localization_path(1, "test", "summary")
     own = read_localization(file)
     other_class = own.assign(**{"finding": "Lung Opacity", "mean": 0.9})
-    pd.concat([own, other_class]).to_csv(file, index=False)
+    other_maps = own.assign(**{"options": "ig_steps=20", "mean": 0.9})
+    pd.concat([own, other_class, other_maps]).to_csv(file, index=False)
     wanted = [(m, Run(tmp_path / "s" / "runs" / m.name)) for m in members(config)]
     pd.testing.assert_series_equal(seed_table(config, wanted)["value"], result.study.table("fraction_seeds")["value"])
     pd.concat([own, own.assign(**{"annotations": "0" * 8, "mean": 0.9})]).to_csv(file, index=False)
