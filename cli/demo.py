@@ -16,7 +16,7 @@ def demo(ctx: click.Context, run: str | None, form: str) -> None:
     load_tensorflow()
     from cxrkeras.workflow.demo import demo as work
     from cxrkeras.workflow.runs import checkpoint_table
-    from cxrkeras.workflow.score_table import printed_classes, printed_globals
+    from cxrkeras.workflow.score.table import printed_classes, printed_globals
 
     made, scores, figure = work(run, reporter(ctx))
     best = made.resolve_epoch("best")

@@ -57,10 +57,10 @@ def drift(
     other_run = None if floor is None else open_run(floor, show)
     load_tensorflow()
     from cxrkeras.drift.metrics import DriftOptions
-    from cxrkeras.workflow.drift import drift as work
-    from cxrkeras.workflow.drift_films import checkpoints
-    from cxrkeras.workflow.drift_floor import drift_floor
-    from cxrkeras.workflow.drift_tables import printed_floor, printed_summary
+    from cxrkeras.workflow.drift.drift import drift as work
+    from cxrkeras.workflow.drift.films import checkpoints
+    from cxrkeras.workflow.drift.floor import drift_floor
+    from cxrkeras.workflow.drift.tables import printed_floor, printed_summary
     from cxrkeras.workflow.evidence import Evidence, chosen_methods
     from cxrkeras.workflow.map_options import map_options
     from cxrkeras.workflow.opened import OpenRun
@@ -108,8 +108,8 @@ def _show_study(
     before = settings.drift.from_epoch if first is None else int(first)
     after = settings.drift.to_epoch if last is None else int(last)
     load_tensorflow()
-    from cxrkeras.workflow.drift import study_drift
-    from cxrkeras.workflow.drift_tables import SUMMARY, printed_reversals, printed_summary, stored_drift
+    from cxrkeras.workflow.drift.drift import study_drift
+    from cxrkeras.workflow.drift.tables import SUMMARY, printed_reversals, printed_summary, stored_drift
 
     split, show = split or settings.split, reporter(ctx)
     summary = stored_drift(runs, SUMMARY, split, before, after, reporter=show)

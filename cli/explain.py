@@ -169,8 +169,8 @@ def _compare(
         options.pop(name, None)
     load_tensorflow()
     from cxrkeras.data.annotations import read_annotations
-    from cxrkeras.workflow.gallery import checkpoints, gallery, gallery_methods, printed_gallery
-    from cxrkeras.workflow.gallery_films import Marks
+    from cxrkeras.workflow.gallery.films import Marks
+    from cxrkeras.workflow.gallery.gallery import checkpoints, gallery, gallery_methods, printed_gallery
     from cxrkeras.workflow.selection import select
 
     models = checkpoints(runs, epoch)

@@ -19,7 +19,7 @@ from cxrkeras_cli.output import format_option, json_rows, print_json, print_tabl
 from cxrkeras_cli.tensorflow import load_tensorflow
 
 if TYPE_CHECKING:
-    from cxrkeras.workflow.localize import Localization
+    from cxrkeras.workflow.localize.localize import Localization
 
 _SETTINGS = (
     "threshold", "tolerance", "cutoff", "bootstrap", "chance", "draws", "human", "statements", "overlays",
@@ -121,11 +121,11 @@ def localize(
     load_tensorflow()
     from cxrkeras.cams.registry import method_names
     from cxrkeras.data.annotations import read_annotations
-    from cxrkeras.workflow.localize import METHODS, LocalizeSettings
-    from cxrkeras.workflow.localize import localize as work
-    from cxrkeras.workflow.localize_films import annotated_films, own_masks
-    from cxrkeras.workflow.localize_models import model_of
-    from cxrkeras.workflow.localize_tuning import tuning_films
+    from cxrkeras.workflow.localize.films import annotated_films, own_masks
+    from cxrkeras.workflow.localize.localize import METHODS, LocalizeSettings
+    from cxrkeras.workflow.localize.localize import localize as work
+    from cxrkeras.workflow.localize.models import model_of
+    from cxrkeras.workflow.localize.tuning import tuning_films
     from cxrkeras.workflow.map_options import MapOptions
     from cxrkeras.workflow.opened import OpenRun
     from cxrkeras.workflow.selection import select
@@ -156,7 +156,7 @@ def localize(
 
 
 def _print(found: Localization, form: str, title: str) -> None:
-    from cxrkeras.workflow.localize_printed import (
+    from cxrkeras.workflow.localize.printed import (
         MARKS,
         printed_comparisons,
         printed_readers,

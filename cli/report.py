@@ -40,7 +40,7 @@ def report(ctx: click.Context, run: str | None, study: str | None, split: str | 
     import pandas as pd
 
     from cxrkeras.run_paths import figure_path, table_path
-    from cxrkeras.workflow.report import report_run, report_study
+    from cxrkeras.workflow.report.report import report_run, report_study
 
     page = (
         report_study(subject, reporter=show)

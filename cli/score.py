@@ -83,8 +83,8 @@ def score(
     load_tensorflow()
     from cxrkeras.workflow.map_options import map_options as make_options
     from cxrkeras.workflow.opened import OpenRun
-    from cxrkeras.workflow.score import score_selection
-    from cxrkeras.workflow.score_table import printed_classes, printed_globals
+    from cxrkeras.workflow.score.score import score_selection
+    from cxrkeras.workflow.score.table import printed_classes, printed_globals
     from cxrkeras.workflow.selection import select
 
     opened = OpenRun(opened_run)
@@ -143,8 +143,8 @@ def _score_files(ctx: click.Context, maps_file: str | None, predictions: str | N
     ]
     if given:
         raise click.UsageError(f"--maps scores maps from outside a run: leave out --{given[0].replace('_', '-')}.")
-    from cxrkeras.workflow.score_files import score_files
-    from cxrkeras.workflow.score_table import printed_classes, printed_globals
+    from cxrkeras.workflow.score.files import score_files
+    from cxrkeras.workflow.score.table import printed_classes, printed_globals
 
     table = score_files(maps_file, predictions, settings)
     if form != "table":

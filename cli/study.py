@@ -44,9 +44,9 @@ def study(
     show = reporter(ctx)
     origin, name = _origin(config, run)
     load_tensorflow()
-    from cxrkeras.workflow.study import run_study
-    from cxrkeras.workflow.study_config import resolved_study, without_report
-    from cxrkeras.workflow.study_plan import study_plan
+    from cxrkeras.workflow.study.config import resolved_study, without_report
+    from cxrkeras.workflow.study.plan import study_plan
+    from cxrkeras.workflow.study.study import run_study
 
     wanted = resolved_study(origin, data, **columns)
     if dry_run:

@@ -15,9 +15,9 @@ from cxrkeras.workflow.evaluate import evaluate as _evaluate
 from cxrkeras.workflow.evidence import ensure
 from cxrkeras.workflow.map_options import map_options
 from cxrkeras.workflow.opened import OpenRun
-from cxrkeras.workflow.score import resolved_settings
-from cxrkeras.workflow.score_rows import score_rows
-from cxrkeras.workflow.score_table import every_status
+from cxrkeras.workflow.score.rows import score_rows
+from cxrkeras.workflow.score.score import resolved_settings
+from cxrkeras.workflow.score.table import every_status
 from cxrkeras.workflow.selection import select
 from cxrkeras.workflow.train import train
 

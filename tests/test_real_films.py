@@ -10,7 +10,7 @@ from cxrkeras.workflow.evaluate import evaluate
 from cxrkeras.workflow.evidence import ensure
 from cxrkeras.workflow.map_options import MapOptions
 from cxrkeras.workflow.opened import OpenRun
-from cxrkeras.workflow.score import score_selection
+from cxrkeras.workflow.score.score import score_selection
 from cxrkeras.workflow.selection import select
 from cxrkeras.workflow.train import train
 

@@ -36,8 +36,8 @@ from cxrkeras.workflow.evidence import Evidence, alike, chosen_methods
 from cxrkeras.workflow.history import Scored, auc_table, judged_maps, run_history, whole_split
 from cxrkeras.workflow.map_options import MapOptions, map_parameters
 from cxrkeras.workflow.opened import OpenRun
-from cxrkeras.workflow.score import resolved_settings, score_selection
-from cxrkeras.workflow.score_table import every_status
+from cxrkeras.workflow.score.score import resolved_settings, score_selection
+from cxrkeras.workflow.score.table import every_status
 from cxrkeras.workflow.selection import Selection, select
 
 GAMMAS = (1.0, 2.0, 4.0)

@@ -21,7 +21,7 @@ from cxrkeras.tables import COMPARISON_KEY, is_count, replace_rows
 from cxrkeras.workflow.evidence import chosen_methods, ensure
 from cxrkeras.workflow.map_options import ENGINES, MapOptions
 from cxrkeras.workflow.opened import OpenRun
-from cxrkeras.workflow.score import score_selection
+from cxrkeras.workflow.score.score import score_selection
 from cxrkeras.workflow.selection import Selection
 
 PUBLISHED, CORRECTED = "published", "corrected"

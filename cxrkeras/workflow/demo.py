@@ -16,7 +16,7 @@ from cxrkeras.workflow.explain import explain_selection
 from cxrkeras.workflow.map_options import map_options
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.runs import stored_auc
-from cxrkeras.workflow.score import score_selection
+from cxrkeras.workflow.score.score import score_selection
 from cxrkeras.workflow.selection import Selection, select
 from cxrkeras.workflow.train import resolved_config, train
 

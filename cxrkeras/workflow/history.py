@@ -23,7 +23,7 @@ from cxrkeras.stats import exact_auc, patient_bootstrap, resampled_auc
 from cxrkeras.workflow.evidence import Evidence, ensure
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.predictions import ensure_predictions
-from cxrkeras.workflow.score_table import every_status
+from cxrkeras.workflow.score.table import every_status
 from cxrkeras.workflow.selection import Selection, run_split
 
 AUC_COLUMNS = ["epoch", "stage", "split", "auc", "ci_low", "ci_high", "status"]

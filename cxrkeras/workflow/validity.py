@@ -32,7 +32,7 @@ from cxrkeras.workflow.evidence import Evidence, alike, ensure
 from cxrkeras.workflow.explainers import passing_maps
 from cxrkeras.workflow.map_options import MapOptions
 from cxrkeras.workflow.opened import OpenRun
-from cxrkeras.workflow.score import films_key
+from cxrkeras.workflow.score.score import films_key
 from cxrkeras.workflow.selection import Selection
 
 RANDOMISATION, PERTURBATION = "randomisation", "perturbation"

@@ -21,7 +21,7 @@ def asked(monkeypatch) -> list[tuple[str, str]]:
         bare = Contents("t", "run", run.name, split, (RunTables(run.name, "compact", 0, run.classes),))
         return write_report(assemble(bare), run.report_path(split), run.report_folder(split), reporter)
 
-    monkeypatch.setattr("cxrkeras.workflow.report.report_run", report_run)
+    monkeypatch.setattr("cxrkeras.workflow.report.report.report_run", report_run)
     return seen
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from cxrkeras.config import dump_yaml
-from cxrkeras.workflow.study_config import resolved_members, resolved_study
+from cxrkeras.workflow.study.config import resolved_members, resolved_study
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from cxrkeras.report.localization import localization_section
 from cxrkeras.report.page import assemble
 from cxrkeras.run import Run
 from cxrkeras.tables import write_csv
-from cxrkeras.workflow.report_localization import stored_localizations
+from cxrkeras.workflow.report.localization import stored_localizations
 
 ABOUT = {"finding": "Lung Opacity", "class": "PNEUMONIA", "annotator": "union"}
 FILMS = 20

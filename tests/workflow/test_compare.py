@@ -18,7 +18,7 @@ from cxrkeras.workflow.compare import compare_selection, conclusions, printed_co
 from cxrkeras.workflow.evidence import chosen_methods, ensure
 from cxrkeras.workflow.explain import explain_selection
 from cxrkeras.workflow.map_options import MapOptions, map_options, map_parameters
-from cxrkeras.workflow.score import score_selection
+from cxrkeras.workflow.score.score import score_selection
 from cxrkeras.workflow.selection import select
 
 pytestmark = pytest.mark.filterwarnings("ignore:The structure of .inputs. does:UserWarning")

@@ -16,10 +16,10 @@ from cxrkeras.events import Reporter
 from cxrkeras.run import Run
 from cxrkeras.tables import HISTORY_COLUMNS, prediction_table, read_csv
 from cxrkeras.workflow.dataset import hashed_frame
-from cxrkeras.workflow.drift import drift, study_drift
-from cxrkeras.workflow.drift_films import checkpoints
-from cxrkeras.workflow.drift_floor import drift_floor
-from cxrkeras.workflow.drift_tables import printed_floor, printed_reversals, printed_summary, stored_drift
+from cxrkeras.workflow.drift.drift import drift, study_drift
+from cxrkeras.workflow.drift.films import checkpoints
+from cxrkeras.workflow.drift.floor import drift_floor
+from cxrkeras.workflow.drift.tables import printed_floor, printed_reversals, printed_summary, stored_drift
 from cxrkeras.workflow.evidence import Evidence, ensure
 from cxrkeras.workflow.map_options import MapOptions
 from cxrkeras.workflow.opened import OpenRun, configured_classifier

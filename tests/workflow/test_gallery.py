@@ -15,14 +15,14 @@ from cxrkeras.errors import RunError, TargetError, UsageError
 from cxrkeras.localization import film_localization, parse_threshold
 from cxrkeras.run import Run
 from cxrkeras.tables import HISTORY_COLUMNS, read_csv
-from cxrkeras.workflow import gallery as module
-from cxrkeras.workflow import gallery_maps
 from cxrkeras.workflow.evidence import ensure
-from cxrkeras.workflow.gallery import checkpoints, gallery, printed_gallery
-from cxrkeras.workflow.gallery_films import Marks, chosen_rows
-from cxrkeras.workflow.gallery_maps import Explained, cell_of, numbers_of
-from cxrkeras.workflow.localize_films import own_masks
-from cxrkeras.workflow.localize_models import Model
+from cxrkeras.workflow.gallery import gallery as module
+from cxrkeras.workflow.gallery import maps as gallery_maps
+from cxrkeras.workflow.gallery.films import Marks, chosen_rows
+from cxrkeras.workflow.gallery.gallery import checkpoints, gallery, printed_gallery
+from cxrkeras.workflow.gallery.maps import Explained, cell_of, numbers_of
+from cxrkeras.workflow.localize.films import own_masks
+from cxrkeras.workflow.localize.models import Model
 from cxrkeras.workflow.map_options import map_options
 from cxrkeras.workflow.selection import select
 

@@ -14,16 +14,16 @@ from cxrkeras.errors import CxrKerasError, DataError, RunError, UsageError
 from cxrkeras.events import Reporter
 from cxrkeras.localization import Threshold, film_localization
 from cxrkeras.maps import resize
-from cxrkeras.workflow import localize_maps
 from cxrkeras.workflow.evidence import ensure
-from cxrkeras.workflow.localize import LocalizeSettings, localize, made_with
-from cxrkeras.workflow.localize_chance import chance_rows
-from cxrkeras.workflow.localize_films import annotated_films, own_masks
-from cxrkeras.workflow.localize_maps import Rule, film_maps, film_rows
-from cxrkeras.workflow.localize_matching import mapped_findings
-from cxrkeras.workflow.localize_models import Model, films_in_run, model_of
-from cxrkeras.workflow.localize_tables import WAY, read_localization
-from cxrkeras.workflow.localize_tuning import tuning_films
+from cxrkeras.workflow.localize import maps as localize_maps
+from cxrkeras.workflow.localize.chance import chance_rows
+from cxrkeras.workflow.localize.films import annotated_films, own_masks
+from cxrkeras.workflow.localize.localize import LocalizeSettings, localize, made_with
+from cxrkeras.workflow.localize.maps import Rule, film_maps, film_rows
+from cxrkeras.workflow.localize.matching import mapped_findings
+from cxrkeras.workflow.localize.models import Model, films_in_run, model_of
+from cxrkeras.workflow.localize.tables import WAY, read_localization
+from cxrkeras.workflow.localize.tuning import tuning_films
 from cxrkeras.workflow.map_options import MapOptions
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.selection import select
@@ -402,7 +402,7 @@ def test_statements_and_human_readers(opened, tmp_path):
 
 @pytest.mark.parametrize("name", ["human", "statements"])
 def test_a_table_that_is_not_there_is_said_before_anything_is_computed(opened, tmp_path, monkeypatch, name):
-    monkeypatch.setattr("cxrkeras.workflow.localize.film_maps", lambda *_: pytest.fail("maps were made first"))
+    monkeypatch.setattr("cxrkeras.workflow.localize.localize.film_maps", lambda *_: pytest.fail("maps were made first"))
     with pytest.raises(CxrKerasError, match=r"nix\.csv"):
         localize(
             opened, 4, phantom_truth(opened), METHODS, MapOptions(), replace(QUICK, **{name: tmp_path / "nix.csv"})

@@ -9,7 +9,7 @@ from PIL import Image
 from cxrkeras.data.annotations import read_annotations
 from cxrkeras.data.images import decode_film
 from cxrkeras.localization import film_localization
-from cxrkeras.workflow.localize_films import annotated_films
+from cxrkeras.workflow.localize.films import annotated_films
 from cxrkeras.workflow.selection import select
 
 # (height, width) of the films as they are seen, and x, y, w, h of what is bright on each

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from cxrkeras.workflow.localize_printed import (
+from cxrkeras.workflow.localize.printed import (
     printed_comparisons,
     printed_readers,
     printed_summary,

@@ -20,18 +20,18 @@ from cxrkeras.localization import film_localization
 from cxrkeras.run import Run
 from cxrkeras.workflow.analyse import analyse
 from cxrkeras.workflow.compare import compare_selection
-from cxrkeras.workflow.drift import drift
+from cxrkeras.workflow.drift.drift import drift
 from cxrkeras.workflow.evaluate import evaluate, save_evaluation
 from cxrkeras.workflow.evidence import Evidence, ensure
 from cxrkeras.workflow.explain import explain_selection
 from cxrkeras.workflow.export import export
-from cxrkeras.workflow.localize import LocalizeSettings, localize
-from cxrkeras.workflow.localize_films import annotated_films
+from cxrkeras.workflow.localize.films import annotated_films
+from cxrkeras.workflow.localize.localize import LocalizeSettings, localize
 from cxrkeras.workflow.map_options import MapOptions, map_options
 from cxrkeras.workflow.opened import OpenRun
-from cxrkeras.workflow.report import report_run
+from cxrkeras.workflow.report.report import report_run
 from cxrkeras.workflow.runs import checkpoint_table
-from cxrkeras.workflow.score import score_selection
+from cxrkeras.workflow.score.score import score_selection
 from cxrkeras.workflow.selection import select
 from cxrkeras.workflow.train import train
 from cxrkeras.workflow.validity import validity

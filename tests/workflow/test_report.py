@@ -21,10 +21,10 @@ from cxrkeras.tables import write_csv
 from cxrkeras.workflow.evidence import ensure
 from cxrkeras.workflow.map_options import MapOptions, map_options
 from cxrkeras.workflow.opened import OpenRun
-from cxrkeras.workflow.report import report_run, report_study
-from cxrkeras.workflow.report_evidence import main_scores, scored_evidence
-from cxrkeras.workflow.report_viewer import spread_films
-from cxrkeras.workflow.score import score_selection
+from cxrkeras.workflow.report.evidence import main_scores, scored_evidence
+from cxrkeras.workflow.report.report import report_run, report_study
+from cxrkeras.workflow.report.viewer import spread_films
+from cxrkeras.workflow.score.score import score_selection
 from cxrkeras.workflow.selection import select
 
 METHODS = ("gradcam", "eigencam")

@@ -17,9 +17,9 @@ from cxrkeras.tables import probability_columns
 from cxrkeras.workflow.evidence import ensure
 from cxrkeras.workflow.map_options import MapOptions
 from cxrkeras.workflow.predictions import ensure_predictions
-from cxrkeras.workflow.score import films_key, score_selection
-from cxrkeras.workflow.score_files import score_files
-from cxrkeras.workflow.score_table import every_status, printed_classes, printed_globals
+from cxrkeras.workflow.score.files import score_files
+from cxrkeras.workflow.score.score import films_key, score_selection
+from cxrkeras.workflow.score.table import every_status, printed_classes, printed_globals
 from cxrkeras.workflow.selection import select
 
 SETTINGS = {"threshold": 0.5}

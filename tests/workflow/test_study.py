@@ -17,17 +17,18 @@ from cxrkeras.run import Run
 from cxrkeras.study import Study
 from cxrkeras.study.config import parse_study
 from cxrkeras.tables import read_scores
-from cxrkeras.workflow import score as score_module
-from cxrkeras.workflow import study as study_module
-from cxrkeras.workflow import study_later, study_run
 from cxrkeras.workflow.map_options import MapOptions
 from cxrkeras.workflow.opened import OpenRun
-from cxrkeras.workflow.score import score_selection
+from cxrkeras.workflow.score import score as score_module
+from cxrkeras.workflow.score.score import score_selection
 from cxrkeras.workflow.selection import select
-from cxrkeras.workflow.study import run_study
-from cxrkeras.workflow.study_config import resolved_members, resolved_study
-from cxrkeras.workflow.study_later import reported_epoch
-from cxrkeras.workflow.study_plan import study_plan
+from cxrkeras.workflow.study import later as study_later
+from cxrkeras.workflow.study import run as study_run
+from cxrkeras.workflow.study import study as study_module
+from cxrkeras.workflow.study.config import resolved_members, resolved_study
+from cxrkeras.workflow.study.later import reported_epoch
+from cxrkeras.workflow.study.plan import study_plan
+from cxrkeras.workflow.study.study import run_study
 
 TABLES = ("headline", "findings", "drift", "reversals")
 

@@ -15,15 +15,16 @@ from cxrkeras.run import Run
 from cxrkeras.study import Study, load_study
 from cxrkeras.study.config import parse_study
 from cxrkeras.study.directory import members
-from cxrkeras.workflow import study as study_module
-from cxrkeras.workflow import study_localize, study_run
-from cxrkeras.workflow.localize_tables import read_localization
+from cxrkeras.workflow.localize.tables import read_localization
 from cxrkeras.workflow.runs import stored_auc
-from cxrkeras.workflow.study import run_study
-from cxrkeras.workflow.study_config import resolved_members, resolved_study
-from cxrkeras.workflow.study_fractions import FRACTIONS, SEEDS, fraction_table, seed_table
-from cxrkeras.workflow.study_localize import best_checkpoint
-from cxrkeras.workflow.study_plan import study_plan
+from cxrkeras.workflow.study import localize as study_localize
+from cxrkeras.workflow.study import run as study_run
+from cxrkeras.workflow.study import study as study_module
+from cxrkeras.workflow.study.config import resolved_members, resolved_study
+from cxrkeras.workflow.study.fractions import FRACTIONS, SEEDS, fraction_table, seed_table
+from cxrkeras.workflow.study.localize import best_checkpoint
+from cxrkeras.workflow.study.plan import study_plan
+from cxrkeras.workflow.study.study import run_study
 
 
 def values_of(folder, tiny_settings, training=None, **study):

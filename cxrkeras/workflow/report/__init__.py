@@ -1,0 +1,1 @@
+"""Report: what is stored of runs and studies, gathered for one page."""

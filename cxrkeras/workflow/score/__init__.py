@@ -1,0 +1,1 @@
+"""Score: the C-Score of checkpoints, or of maps from any file."""
