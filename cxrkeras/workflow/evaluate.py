@@ -61,7 +61,7 @@ def evaluate(
     if opened.several:
         return _findings_evaluation(opened, epoch, selection, probabilities, seed)
     labels, correct = selection.films.labels, probabilities.argmax(axis=1) == selection.films.labels
-    patients = selection.patients if selection.patients is not None else selection.films.ids
+    patients = selection.patients_or_films
 
     def interval(statistic: Callable[[np.ndarray], float]) -> Interval:
         return patient_bootstrap(statistic, patients, seed=seed)
@@ -98,7 +98,7 @@ def evaluate(
 def _findings_evaluation(
     opened: OpenRun, epoch: int, selection: Selection, probabilities: np.ndarray, seed: int
 ) -> Evaluation:
-    patients = selection.patients if selection.patients is not None else selection.films.ids
+    patients = selection.patients_or_films
     rows, mean = finding_tables(selection.films.truth, probabilities, opened.classes, patients, seed)
     told = {"run": opened.run.name, "epoch": epoch, "split": selection.split, "n_images": len(selection)}
     summary = pd.DataFrame([{**told, "n_patients": len(np.unique(patients)), **mean}])

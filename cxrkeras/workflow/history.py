@@ -74,7 +74,7 @@ def whole_split(opened: OpenRun, evidence: Mapping[str, Evidence], reporter: Rep
 def auc_table(scored: Scored, reporter: Reporter = SILENT) -> pd.DataFrame:
     """Exact AUC of every checkpoint on the whole split, with its interval over resampled patients."""
     whole, rows = scored.whole, []
-    patients = whole.films.ids if whole.patients is None else whole.patients
+    patients = whole.patients_or_films
     stages = scored.opened.run.history().set_index("epoch")["stage"].to_dict()
     for epoch in scored.epochs:
         probabilities = ensure_predictions(scored.opened, epoch, whole, reporter)

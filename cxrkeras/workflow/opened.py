@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from cxrkeras.config import Config
+from cxrkeras.data.annotations.geometry import Fractions, film_region
 from cxrkeras.data.filmset import FilmSet
 from cxrkeras.errors import CheckpointError, DataError, UsageError
 from cxrkeras.models.backbones import backbone
@@ -124,6 +125,10 @@ class OpenRun(ExplainerCache):
         root = data_root(self.config, self.run.info.get("data_root"))
         size, settings = self.classifier.image_size, self.config.data
         return film_set(self.frame, root, self.classes, size, settings, several=self.several)
+
+    def film_region(self, film_size: tuple[int, int]) -> Fractions | None:
+        """Which part of the classifier's input a film ``(height, width)`` fills, as `maps.resize` takes it."""
+        return film_region(film_size, self.config.data.resize, self.classifier.input_shape[:2])
 
     @property
     def reading(self) -> str:

@@ -64,6 +64,12 @@ class Selection:
         return patients_of(self.frame)
 
     @property
+    def patients_or_films(self) -> np.ndarray:
+        """Patient ids ``[n]``; without them every film is its own patient."""
+        patients = self.patients
+        return self.films.ids if patients is None else patients
+
+    @property
     def labelled(self) -> bool:
         """Whether every film's label is a class of the run, or something is known of the films' findings."""
         if self.films.truth is not None:

@@ -246,9 +246,7 @@ def _perturbation(
     sample: _Sample, metrics: Sequence[str], steps: int, baseline: str, draws: int, reporter: Reporter
 ) -> pd.DataFrame:
     pixels = _pixels(sample.films, sample.opened.classifier.input_shape[-1])
-    patients = sample.selection.patients
-    if patients is None:
-        patients = sample.films.ids
+    patients = sample.selection.patients_or_films
     grids = {maps.grid for maps in sample.maps.values()}
     forwards = perturbation_forwards(len(pixels), len(metrics) * len(sample.maps), len(grids), steps, draws)
     reporter.notice(f"{' and '.join(metrics)}: {len(pixels)} films, about {forwards:,} forwards.")

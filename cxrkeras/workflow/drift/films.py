@@ -110,11 +110,10 @@ def measured(
     """
     none = np.empty((0, 1, 1), np.float32)
     table = film_drift(*(none if maps is None else maps.values for maps in (first, second)), options)
-    images = selection.films.ids.tolist()
     about = {
-        "image": images,
+        "image": selection.films.ids.tolist(),
         "class": [classes[label] for label in selection.films.labels],
-        "patient": images if selection.patients is None else selection.patients.tolist(),
+        "patient": selection.patients_or_films.tolist(),
     }
     layer, grid = ("", "") if first is None else (first.layer, "×".join(map(str, first.grid)))
     return pd.concat([pd.DataFrame(about, dtype="str"), table], axis=1).assign(layer=layer, grid=grid)

@@ -25,7 +25,6 @@ from cxrkeras.workflow.gallery.maps import (
     Explained,
     cell_of,
     explained_films,
-    filled_region,
     numbers_of,
 )
 from cxrkeras.workflow.localize.models import Model, check_trained, films_in_run, model_of
@@ -137,7 +136,7 @@ def _rows(
         picture = decode_film(file, bits=models[0].opened.config.data.bits)
         truth, cells = shown.truth(i), {}
         for (place, method), of_films in found.items():
-            region = filled_region(models[place], picture.shape)
+            region = models[place].opened.film_region(picture.shape)
             numbers = numbers_of(of_films[i], truth, region)
             cells[names[place, method]] = cell_of(of_films[i], numbers, picture.shape, region)
             table.append(_about(shown, i, models[place], trained[place], method) | numbers)

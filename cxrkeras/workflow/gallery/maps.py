@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from cxrkeras import maps as map_values
-from cxrkeras.data.annotations import film_region
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.localization import FILM_METRICS, film_localization, parse_threshold
 from cxrkeras.maps import Maps
@@ -89,12 +88,6 @@ def _explained(maps: Maps) -> Iterator[Explained]:
     for row, target in enumerate(maps.targets):
         status = "degenerate" if blank[row] else str(maps.status[row])
         yield Explained(maps.values[row], status, float(maps.probabilities[row, target]), maps.layer, key)
-
-
-def filled_region(model: Model, shape: tuple[int, int]) -> Region:
-    """Which part of a model's input a film ``(height, width)`` fills; None: all of it."""
-    opened = model.opened
-    return film_region(shape, opened.config.data.resize, opened.classifier.input_shape[:2])
 
 
 def numbers_of(one: Explained, truth: np.ndarray | None, region: Region) -> dict[str, Any]:

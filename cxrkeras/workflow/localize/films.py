@@ -14,7 +14,6 @@ import numpy as np
 from cxrkeras.data.annotations import (
     Annotations,
     Region,
-    film_region,
     matched_films,
     read_annotations,
 )
@@ -121,8 +120,7 @@ class AnnotatedFilms:
 
     def region(self, i: int, opened: OpenRun) -> tuple[float, float, float, float] | None:
         """Which part of a run's input the film of member `i` fills, as `maps.resize` takes it; None: all of it."""
-        film = self.film_sizes[self.members[i].row]
-        return film_region(film, opened.config.data.resize, opened.classifier.input_shape[:2])
+        return opened.film_region(self.film_sizes[self.members[i].row])
 
     def of_class(self, class_name: str) -> np.ndarray:
         """Positions in the selection of the films that need maps of a class, ascending."""
@@ -220,7 +218,7 @@ def _collected(
 ) -> AnnotatedFilms:
     rows = np.array(sorted({row for _, row, _ in marks}), int)
     chosen = selection.take(rows)
-    patients = chosen.films.ids if chosen.patients is None else chosen.patients
+    patients = chosen.patients_or_films
     order = list(mapped)
     members = tuple(
         AnnotatedFilm(

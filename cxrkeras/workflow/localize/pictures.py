@@ -35,7 +35,7 @@ def draw_overlays(
 
     Args:
         maps: of the films.
-        films: as `localize_maps.film_rows`.
+        films: as `maps.film_rows`.
         epoch: of the checkpoint.
         options: how the maps were made.
         n: the first films of each finding and annotator.

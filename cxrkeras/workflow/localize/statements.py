@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cxrkeras.data.annotations import canonical_finding, film_region, matched_films, read_statements
+from cxrkeras.data.annotations import canonical_finding, matched_films, read_statements
 from cxrkeras.data.images import picture_size
 from cxrkeras.errors import DataError
 from cxrkeras.events import SILENT, Reporter
@@ -71,11 +71,9 @@ def stated_tables(
     for name, own in kept.groupby("finding", sort=False):
         films = whole.take(own["row"].to_numpy())
         maps = ensure(opened, epoch, films, methods, replace(options, target=mapped[name]), reporter)
-        patients = films.films.ids if films.patients is None else films.patients
-        size = opened.classifier.input_shape[:2]
+        patients = films.patients_or_films
         for at, (side, zone) in enumerate(zip(own["side"], own["zone"], strict=True)):
-            sides = picture_size(films.films.store.files[films.films.indices[at]])
-            region = film_region(sides, opened.config.data.resize, size)
+            region = opened.film_region(picture_size(films.films.store.files[films.films.indices[at]]))
             about = {"image": str(films.films.ids[at]), "patient": str(patients[at]), "finding": name}
             about |= {"class": mapped[name], "side": side, "zone": zone}
             for method in methods:

@@ -66,11 +66,10 @@ def score_rows(
     each = [ensure(opened, epoch, films, methods, own, reporter) for films, own in parts]
     place = {image: row for row, image in enumerate(selection.films.ids.tolist())}
     rows = np.array([place[image] for films, _ in parts for image in films.films.ids.tolist()], int)
-    patients = selection.films.ids if selection.patients is None else selection.patients
     labels = [np.full(len(films), opened.classes.index(own.target)) for films, own in parts]
     maps = {}
     for name in methods:
         # stored finding by finding; together they are what the label asks for
         parameters = map_parameters(opened, epoch, name, options)
         maps[name] = concatenate([replace(found[name], parameters=parameters) for found in each])
-    return ScoreRows(maps, np.concatenate(labels), probabilities[rows], patients[rows])
+    return ScoreRows(maps, np.concatenate(labels), probabilities[rows], selection.patients_or_films[rows])

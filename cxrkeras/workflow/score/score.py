@@ -218,10 +218,9 @@ def films_key(selection: Selection) -> str:
     films = selection.films
     if selection.inside:
         return f"{len(films)}-{key8(sorted(films.hashes.tolist()))}"
-    patients = films.ids if selection.patients is None else selection.patients
     # a truth that is not known is no number that JSON has
     truth = films.labels.tolist() if films.truth is None else [list(map(str, row)) for row in films.truth.tolist()]
-    rows = zip(films.hashes.tolist(), truth, map(str, patients), strict=True)
+    rows = zip(films.hashes.tolist(), truth, map(str, selection.patients_or_films), strict=True)
     return f"{len(films)}-{key8(sorted(map(list, rows)))}"
 
 
