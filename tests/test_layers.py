@@ -16,11 +16,11 @@ FILES = sorted([*(ROOT / "cxrkeras").rglob("*.py"), *(ROOT / "cli").rglob("*.py"
 LEVELS = [
     {"errors", "_version", "events", "recipes"},
     {"store", "config", "maps", "stats"},
-    {"tables"},
+    {"tables", "probe"},
     {"run_paths"},
     {"run", "render", "data", "kernels"},
     {"models", "study"},
-    {"cams", "consistency", "drift", "faithfulness", "localization", "training"},
+    {"cams", "consistency", "drift", "faithfulness", "localization", "robustness", "sources", "training"},
     {"report"},
     {"workflow"},
     {"api"},
@@ -43,7 +43,10 @@ PURE = {
     "drift",
     "faithfulness",
     "localization",
+    "probe",
     "report",
+    "robustness",
+    "sources",
 }
 NO_TENSORFLOW = {"tensorflow", "keras", "tf_keras_vis"}
 

@@ -1,0 +1,37 @@
+"""Directories of results over several weight sources: taken up with the same settings, refused with others."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from cxrkeras.errors import RunError
+from cxrkeras.study import Results
+
+
+def test_the_same_settings_take_a_directory_up_and_others_are_refused(tmp_path):
+    made = Results.create("robustness", tmp_path / "r", {"data": "films", "size": 64})
+    made.write_table("results", pd.DataFrame({"source": ["random"], "p": [0.5]}))
+    again = Results.create("robustness", tmp_path / "r", {"data": "films", "size": 64})
+    assert again.table("results", ("source",)).to_dict("list") == {"source": ["random"], "p": [0.5]}
+    assert again.table("other") is None
+    with pytest.raises(RunError, match="size stored 64, received 96"):
+        Results.create("robustness", tmp_path / "r", {"data": "films", "size": 96})
+    opened = Results.open(tmp_path / "r")
+    assert opened.kind == "robustness"
+    assert opened.settings == {"data": "films", "size": 64}
+
+
+def test_facts_are_merged(tmp_path):
+    made = Results.create("sources", tmp_path / "s", {})
+    made.update_info(seconds=1.5)
+    made.update_info(films=3)
+    assert Results.open(tmp_path / "s").info == {"seconds": 1.5, "films": 3}
+
+
+def test_foreign_directories_are_left_alone(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match=r"holds no results of `cxrkeras sources` \(but notes.txt\)"):
+        Results.create("sources", tmp_path, {})
+    with pytest.raises(RunError, match=r"neither robustness.yaml nor sources.yaml"):
+        Results.open(tmp_path / "nothing")
