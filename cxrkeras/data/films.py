@@ -9,14 +9,34 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from cxrkeras.data.images import Resize, check_pixel_options, decode_film
+from cxrkeras.data.images import Resize, check_pixel_options, decode_film, resize_film
 from cxrkeras.errors import UsageError
 
 MEMORY_BUDGET = 2 * 1024**3
 _THREADS = min(8, os.cpu_count() or 1)
+
+
+class Alteration(Protocol):
+    """Something that is done to a film between its decoding and its last resize.
+
+    Attributes:
+        key: stands for everything that decides the altered pixels, beside the film's own.
+        at: size in pixels (height, width) at which it acts; None: the film's own.
+    """
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def at(self) -> tuple[int, int] | None: ...
+
+    def __call__(self, film: np.ndarray, name: str) -> np.ndarray:
+        """The altered film, a new float32 ``[h, w]`` in 0..255; `name` is the SHA-256 of its file."""
+        ...
 
 
 class FilmStore:
@@ -28,9 +48,11 @@ class FilmStore:
         resize: `squash` or `pad`, see `decode_film`.
         bits: used bits of 16-bit files, see `decode_film`.
         memory_budget: bytes. If all films fit they are kept after their first decoding, else none is.
+        alterations: what is done to each film, None for nothing; None: nothing to any.
+        names: SHA-256 of each file, which alterations are told.
 
     Raises:
-        UsageError: an unknown `resize`, or impossible `bits` or `size`.
+        UsageError: an unknown `resize`, impossible `bits` or `size`, or alterations that do not match the films.
     """
 
     def __init__(
@@ -41,6 +63,8 @@ class FilmStore:
         resize: Resize = "squash",
         bits: int | None = None,
         memory_budget: int = MEMORY_BUDGET,
+        alterations: Sequence[Alteration | None] | None = None,
+        names: Sequence[str] | None = None,
     ) -> None:
         check_pixel_options(resize, bits)
         if len(size) != 2 or min(size) < 1:
@@ -51,6 +75,13 @@ class FilmStore:
         self.size = (int(size[0]), int(size[1]))
         self.resize: Resize = resize
         self.bits = bits
+        self.alterations = tuple(alterations) if alterations is not None and any(alterations) else None
+        self._names = tuple(map(str, names or ()))
+        if self.alterations and not len(self.alterations) == len(self._names) == len(self.files):
+            raise UsageError(
+                "altered films need an alteration or None, and the name of its file, for each. Received "
+                f"{len(self.files)} films, {len(self.alterations)} alterations and {len(self._names)} names."
+            )
         shape = (len(self.files), *self.size)
         fits = 4 * int(np.prod(shape, dtype=np.int64)) <= memory_budget
         # Untouched pages of an empty array cost nothing, so a store may cover more films than are ever asked for.
@@ -109,11 +140,18 @@ class FilmStore:
             )
         return numbers
 
+    def _film(self, number: int) -> np.ndarray:
+        alteration = self.alterations[number] if self.alterations else None
+        if alteration is None:
+            return decode_film(self.files[number], self.size, self.resize, self.bits)
+        film = decode_film(self.files[number], alteration.at, self.resize, self.bits)
+        return resize_film(alteration(film, self._names[number]), self.size, self.resize)
+
     def _decode(self, numbers: np.ndarray, films: np.ndarray | None) -> None:
         """Decode into `films` ``[len(numbers), H, W]``, or into the kept films where there are any."""
 
         def decode(place: int) -> None:
-            film = decode_film(self.files[numbers[place]], self.size, self.resize, self.bits)
+            film = self._film(numbers[place])
             if films is not None:
                 films[place] = film
             elif self._kept is not None:

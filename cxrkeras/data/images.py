@@ -66,7 +66,7 @@ def decode_film(
             f"film {path} cannot be read ({_reason(error)}). Expected a whole JPEG or PNG file; "
             "restore it or take it out. `cxrkeras data check` lists every such film."
         ) from error
-    return _resized(grey, size, resize) if size else grey
+    return resize_film(grey, size, resize) if size else grey
 
 
 def picture_size(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -135,7 +135,14 @@ def _luma(pixels: np.ndarray) -> np.ndarray:
     return green + np.float32(0.299) * (red - green) + np.float32(0.114) * (blue - green)
 
 
-def _resized(grey: np.ndarray, size: tuple[int, int], resize: Resize) -> np.ndarray:
+def resize_film(grey: np.ndarray, size: tuple[int, int], resize: Resize = "squash") -> np.ndarray:
+    """Bring a film to a size, bilinear and antialiased; one that has it already is returned as it is.
+
+    Args:
+        grey: float32 ``[h, w]``.
+        size: `(height, width)` in pixels.
+        resize: `squash` or `pad`, see `decode_film`.
+    """
     height, width = size
     if resize == "squash":
         return _bilinear(grey, height, width)

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from cxrkeras.data.glyph import GLYPH_HEIGHT, GLYPH_WIDTH, glyph
 from cxrkeras.data.phantom_anatomy import cast_chest, draw_anatomy, draw_pose, expose
 from cxrkeras.data.phantom_lesions import cast_lesion, draw_lesion
 from cxrkeras.errors import DataError, UsageError, unknown
@@ -36,7 +37,6 @@ TAG_CORNER = 0.05  # of the side, from the left and from the top
 TAG_HEIGHT = 0.11  # of the side
 EXPOSURE_GAMMA = 0.75  # a planted film's grey levels are raised to this power: brighter
 MIN_SIZE = 64
-_TAG_GLYPH = ("11110", "10001", "10001", "11110", "10100", "10010", "10001")
 _PLAN, _PATIENT, _LESION, _FILM, _SHORTCUT = range(5)
 
 
@@ -197,7 +197,7 @@ def cached_phantom(**options: object) -> Path:
 def tag_box(size: int) -> tuple[int, int, int, int]:
     """Box ``(x, y, w, h)`` of the tag shortcut on a film of `size` pixels, in pixels."""
     corner, step = round(TAG_CORNER * size), _tag_step(size)
-    return corner, corner, step * len(_TAG_GLYPH[0]), step * len(_TAG_GLYPH)
+    return corner, corner, step * GLYPH_WIDTH, step * GLYPH_HEIGHT
 
 
 def tag_table(paths: Iterable[str], size: int) -> pd.DataFrame:
@@ -291,10 +291,8 @@ def _write_film(folder: Path, film: _Film, options: PhantomOptions, planted: boo
 
 def _stamp_tag(pixels: np.ndarray) -> None:
     x, y, width, height = tag_box(pixels.shape[0])
-    glyph = np.array([[int(cell) for cell in line] for line in _TAG_GLYPH], bool)
-    step = _tag_step(pixels.shape[0])
-    pixels[y : y + height, x : x + width][np.kron(glyph, np.ones((step, step), bool))] = 255
+    pixels[y : y + height, x : x + width][glyph(_tag_step(pixels.shape[0]))] = 255
 
 
 def _tag_step(size: int) -> int:
-    return max(1, round(TAG_HEIGHT * size / len(_TAG_GLYPH)))
+    return max(1, round(TAG_HEIGHT * size / GLYPH_HEIGHT))

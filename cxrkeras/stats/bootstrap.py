@@ -5,7 +5,7 @@ Films of one patient are not independent, so a patient is drawn with all films. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,16 +128,62 @@ def resampled_means(
     order, starts = np.concatenate(films), np.cumsum([0, *map(len, films[:-1])])
     sums = np.add.reduceat(np.where(known, columns, 0)[order], starts, axis=0)
     counts = np.add.reduceat(known[order].astype(np.float64), starts, axis=0)
-    rng = np.random.default_rng(seed)
-    rows = max(1, DRAWN_AT_ONCE // len(films))
-    for first in range(0, n_resamples, rows):
-        taken = means[first : first + rows]
-        drawn = rng.integers(len(films), size=(len(taken), len(films)))
-        cells = (drawn + len(films) * np.arange(len(taken))[:, None]).ravel()
-        times = np.bincount(cells, minlength=drawn.size).reshape(drawn.shape).astype(np.float64)
+    for resamples, times in drawn_times(len(films), n_resamples, seed):
         weight = times @ counts
-        np.divide(times @ sums, weight, out=taken, where=weight > 0)
+        np.divide(times @ sums, weight, out=means[resamples], where=weight > 0)
     return means[:, 0] if values.ndim == 1 else means
+
+
+def drawn_times(
+    n_patients: int, n_resamples: int, seed: int, at_once: int = DRAWN_AT_ONCE
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield how often each patient is drawn, the draws of `patient_bootstrap`, some resamples at a time.
+
+    Args:
+        n_patients: patients to draw from.
+        n_resamples, seed: as in `patient_bootstrap`.
+        at_once: most numbers drawn at a time; bounds the memory and changes no draw.
+
+    Returns:
+        Pairs of the resamples' rows and float64 ``[rows, n_patients]``.
+    """
+    rng = np.random.default_rng(seed)
+    rows = max(1, at_once // n_patients)
+    for first in range(0, n_resamples, rows):
+        drawn = rng.integers(n_patients, size=(min(rows, n_resamples - first), n_patients))
+        cells = (drawn + n_patients * np.arange(len(drawn))[:, None]).ravel()
+        times = np.bincount(cells, minlength=drawn.size).reshape(drawn.shape).astype(np.float64)
+        yield slice(first, first + len(drawn)), times
+
+
+def percentile_interval(estimate: float, draws: np.ndarray, n_patients: int, level: float = 0.95) -> Interval:
+    """Return the interval of a statistic whose values over the resamples are known.
+
+    Args:
+        estimate: the statistic of all films.
+        draws: its value in each resample ``[n_resamples]``; NaN where it was undefined.
+        n_patients: patients resampled.
+        level: coverage of the interval.
+    """
+    if n_patients < FEWEST_PATIENTS:
+        return _undefined(estimate, n_patients, 0, "too_few_patients")
+    return _percentiles(estimate, draws, n_patients, level)
+
+
+def two_sided_p(draws: np.ndarray) -> float:
+    """Return the bootstrap p-value of a difference against 0: twice the smaller tail, at least 2/(B + 1).
+
+    Args:
+        draws: the difference in each resample ``[B]``; NaN is left out.
+
+    Returns:
+        NaN where no resample has a value.
+    """
+    known = draws[~np.isnan(draws)]
+    if not len(known):
+        return float("nan")
+    tail = 1 + min(np.count_nonzero(known <= 0), np.count_nonzero(known >= 0))
+    return min(1.0, 2 * tail / (len(known) + 1))
 
 
 def _grouped(patients: Iterable[Hashable], n_resamples: int, level: float) -> tuple[np.ndarray, list[np.ndarray]]:
