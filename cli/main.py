@@ -22,6 +22,8 @@ COMMANDS = {
     "drift": "cxrkeras_cli.drift:drift",
     "validity": "cxrkeras_cli.validity:validity",
     "localize": "cxrkeras_cli.localize:localize",
+    "robustness": "cxrkeras_cli.robustness:robustness",
+    "sources": "cxrkeras_cli.sources:sources",
     "report": "cxrkeras_cli.report:report",
     "evaluate": "cxrkeras_cli.evaluate:evaluate",
     "export": "cxrkeras_cli.export:export",

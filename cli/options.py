@@ -108,21 +108,41 @@ class Names(click.ParamType):
         return names or self.fail("no name in it. Expected a comma list, e.g. Edema,Atelectasis.")
 
 
+def positive_options(function: Callable) -> Callable:
+    """One finding of a table as one of two classes: `--positive`, `--negative`."""
+    for option in reversed(
+        [
+            click.option(
+                "--positive", metavar="FINDING",
+                help="Of a table of findings (NIH, TorchXRayVision, CheXpert, labels joined by |): this one, and no "
+                "FINDING, as two classes.",
+            ),
+            click.option(
+                "--negative", metavar="FINDING", help='With --positive: only films with this one, e.g. "No Finding".'
+            ),
+        ]
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
 def finding_options(function: Callable) -> Callable:
-    """How a table with several findings a film is read: `--findings`, `--uncertain`, `--blank`, `--views`."""
+    """How a table with several findings a film is read: `--findings`, `--positive`, `--uncertain`, `--blank`, …"""
+    function = positive_options(function)
     for option in reversed(
         [
             click.option(
                 "--findings", type=Names(), metavar="all|NAMES",
                 help="CSV columns of findings that may stand together (1, 0, −1, blank), trained with a sigmoid each.  "
-                "[CheXpert: the competition's five; all: its fourteen]",
+                "[CheXpert: the competition's five; all: every one of the table]",
             ),
             click.option(
                 "--uncertain", type=click.Choice(["ignore", "zeros", "ones"]),
                 help="What −1 becomes: unknown, negative or positive.  [ignore]",
             ),
             click.option(
-                "--blank", type=click.Choice(["zeros", "ignore"]), help="What a blank becomes.  [zeros]",
+                "--blank", type=click.Choice(["zeros", "ignore"]), help="What a blank becomes.  [zeros; "
+                "ignore in TorchXRayVision tables]",
             ),
             click.option(
                 "--views", type=click.Choice(["frontal", "all"]), help="Which views of a CheXpert table.  [frontal]",
@@ -210,7 +230,8 @@ class Renamed(click.ParamType):
 
 
 def films_options(function: Callable) -> Callable:
-    """Which films: `--split`, `--limit`, `--map-class`."""
+    """Which films: `--split`, `--limit`, `--positive`, `--map-class`."""
+    function = positive_options(function)
     for option in reversed(
         [
             click.option("--split", metavar="NAME", help="Split of the films. Default: test; with --data, all films."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import click
-from cxrkeras_cli.options import data_options
+from cxrkeras_cli.options import data_options, positive_options
 from cxrkeras_cli.output import format_option, print_table, reporter
 from cxrkeras_cli.tensorflow import load_tensorflow
 
@@ -16,6 +16,7 @@ SHOWN = [
 @click.command()
 @click.option("--config", metavar="NAME|FILE", help="A shipped study (see `cxrkeras config show`) or YAML.")
 @data_options
+@positive_options
 @click.option("--run", metavar="NAME|PATH", help="The study's name under ./artifacts, or path.  [the config's name]")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Runs at a time.")
 @click.option("--dry-run", is_flag=True, help="Show the cells, forwards and expected time; write nothing.")

@@ -36,12 +36,30 @@ class PhantomSettings(Section):
     shortcut_probability: float = Field(0.0, ge=0, le=1)
 
 
+class ConfounderSettings(Section):
+    """A shortcut that the films of a run carry, as `robustness.parse_confounder` reads `spec`.
+
+    A share `p` of the films of the class `positive` (None: the finding, else the last in sorted order) has it, no other
+    film; validation films like those (`iid`) or none (`clean`). `as_study` lets filter and noise act before the resize.
+    """
+
+    spec: str
+    p: float = Field(1.0, ge=0, le=1)
+    positive: str | None = None
+    seed: int = Field(0, ge=0)
+    val: Literal["iid", "clean"] = "iid"
+    as_study: bool = False
+
+
 class DataSettings(Section):
     """Which films, how they are labelled and split, and how their pixels are read.
 
     `path` is a folder or CSV, or `phantom` for the embedded films; a configuration may leave it to `--data`.
-    `findings` makes it a task of several findings a film, from columns of a CSV (`all` for every CheXpert one).
+    `findings` makes it a task of several findings a film, from columns of a CSV (`all` for every CheXpert one);
+    `positive` makes two classes of one finding, `negative` names the films of the other (such as `No Finding`).
+    `blank: null` is the table's own default.
     `fraction` is the share of the training patients whose labels are used, see `data.fractions`.
+    `confounder` plants a shortcut, or chooses films for one.
     """
 
     path: str | None = None
@@ -50,8 +68,10 @@ class DataSettings(Section):
     patient_column: str | None = None
     findings: tuple[str, ...] | None = None
     uncertain: Literal["ignore", "zeros", "ones"] = "ignore"
-    blank: Literal["zeros", "ignore"] = "zeros"
+    blank: Literal["zeros", "ignore"] | None = None
     views: Literal["frontal", "all"] = "frontal"
+    positive: str | None = None
+    negative: str | None = None
     resize: Literal["squash", "pad"] = "squash"
     bits: int | None = Field(None, ge=8, le=16)
     validation_fraction: float = Field(0.1, gt=0, lt=0.5)
@@ -63,6 +83,7 @@ class DataSettings(Section):
     limit: int | None = Field(None, ge=1)
     seed: int = Field(0, ge=0)
     phantom: PhantomSettings = PhantomSettings()
+    confounder: ConfounderSettings | None = None
 
     @field_validator("findings", mode="before")
     @classmethod

@@ -6,14 +6,28 @@ import gc
 import os
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # processes that share the cores would each start a thread a core
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, str(max(1, CORES // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))))
 
 # tracing leaves many objects that stay; looking through them at every 700 new ones is a fiftieth of the suite's time
 gc.set_threshold(20_000, 10, 10)
 
 ROOT = Path(__file__).resolve().parents[1]
+# each builds the nets and runs of the session's fixtures for itself
+MOST_PROCESSES = 2
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two processes for the whole suite; none beside pytest's own for a file or folder that somebody names."""
+    whole = all(Path(argument).resolve() in (ROOT, ROOT / "tests") for argument in config.args)
+    return min(MOST_PROCESSES, CORES) if whole and CORES > 1 else 0
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from cxrkeras.data.findings import ALL, FindingPolicy, chosen_findings, with_truth
+from cxrkeras.data.findings import ALL, FindingPolicy, chosen_findings, finding_marks, with_truth
+from cxrkeras.data.findings_tables import with_two_classes
 from cxrkeras.data.layouts import absent_films, common_root, read_table, table_columns
 from cxrkeras.errors import DataError
 
@@ -42,7 +43,7 @@ def chexpert_tables(folder: Path) -> list[Path]:
 
 def films_of_chexpert(
     files: Sequence[Path], policy: FindingPolicy
-) -> tuple[pd.DataFrame, tuple[str, ...], Path, list[str]]:
+) -> tuple[pd.DataFrame, tuple[str, ...] | None, Path, list[str]]:
     """Read one CheXpert table, or `train.csv` and `valid.csv` together.
 
     Read together, the expert-labelled `valid.csv` is the test set, as most papers take it; alone, a table has no
@@ -50,11 +51,12 @@ def films_of_chexpert(
 
     Args:
         files: tables, absolute, in one folder.
-        policy: which findings, and what −1 and blanks become. Without names: the competition's five.
+        policy: which findings, and what −1 and blanks become. Without names: the competition's five, or the two
+            classes of one finding.
 
     Returns:
         A table `path, label, patient[, split], sex, age, view, projection, truth_<finding>…` and the columns as
-        written; the findings; the folder that the paths are relative to; notices.
+        written; the findings, None where there are two classes; the folder that the paths are relative to; notices.
 
     Raises:
         DataError: films that do not exist, an unreadable table, or an unknown finding.
@@ -64,7 +66,9 @@ def films_of_chexpert(
     frame = pd.concat(raw, ignore_index=True)
     if frame.empty:
         raise DataError(f"{source} lists no films. Expected one row per film below the header; fill it.")
-    findings = _findings(policy.names, [column for column in frame if column != "table"], source)
+    findings = None
+    if policy.positive is None:
+        findings = _findings(policy.names, [column for column in frame if column != "table"], source)
     notices = [f"A CheXpert table: {source}."]
     if len(files) > 1:
         frame["split"] = frame["table"].map(TABLES)
@@ -81,7 +85,11 @@ def films_of_chexpert(
     if patients.ne("").any():
         frame["patient"] = patients
         notices.append("Patients are taken from the paths.")
-    frame, told = with_truth(frame, findings, policy, source)
+    if findings is None:
+        marks = finding_marks(frame, [name for name in FINDINGS if name in frame], source)
+        frame, told = with_two_classes(frame, marks, policy, source)
+    else:
+        frame, told = with_truth(frame, findings, policy, source)
     frame = frame.drop(columns=[_PATH, "table"]).rename(columns=_RENAMED)
     if "view" in frame:
         frame["view"] = frame["view"].fillna("").str.strip().str.lower()

@@ -31,17 +31,22 @@ class FindingPolicy:
         names: columns of the findings, in the order of the outputs; `("all",)` for every CheXpert one; None for the
             table's own default.
         uncertain: what −1 becomes: `ignore` (unknown), `zeros` or `ones`.
-        blank: what an empty field becomes: `zeros`, or `ignore` (unknown).
+        blank: what an empty field becomes: `zeros`, or `ignore` (unknown); None for the table's own default, which is
+            `ignore` for TorchXRayVision tables, whose blanks were never looked for, else `zeros`.
         views: `frontal` leaves lateral films out, `all` takes them in; for CheXpert tables.
+        positive: one finding, whose films are one of two classes instead of several findings a film.
+        negative: the finding (such as `No Finding`) that makes the other class; None for every film without `positive`.
 
     Raises:
-        UsageError: a policy that does not exist.
+        UsageError: a policy that does not exist, or options that contradict each other.
     """
 
     names: tuple[str, ...] | None = None
     uncertain: str = "ignore"
-    blank: str = "zeros"
+    blank: str | None = None
     views: str = "frontal"
+    positive: str | None = None
+    negative: str | None = None
 
     def __post_init__(self) -> None:
         for kind, value, known in (
@@ -49,8 +54,23 @@ class FindingPolicy:
             ("blank", self.blank, BLANK),
             ("views", self.views, VIEWS),
         ):
-            if value not in known:
+            if value not in known and not (kind == "blank" and value is None):
                 raise unknown(f"--{kind}", value, tuple(known), UsageError)
+        if self.positive is not None and self.names is not None:
+            raise UsageError(
+                f"--positive {self.positive} makes two classes, --findings {','.join(self.names)} an output a finding. "
+                "Leave one of them out."
+            )
+        if self.negative is not None and self.positive is None:
+            raise UsageError(
+                f"--negative {self.negative} says which films are without a finding, but none is named. "
+                "Name it with --positive."
+            )
+
+    @property
+    def filled_blank(self) -> str:
+        """What an empty field becomes where the table has no default of its own."""
+        return self.blank or "zeros"
 
 
 def truth_of(frame: pd.DataFrame, findings: Sequence[str]) -> np.ndarray:
@@ -103,7 +123,7 @@ def with_truth(
     """
     stated = set(truth_columns(findings)) <= set(frame.columns)
     columns = truth_columns(findings) if stated else findings
-    raw = pd.DataFrame({name: _numbers(frame[name], name, source) for name in columns}, index=frame.index)
+    raw = finding_marks(frame, columns, source)
     blank, uncertain = raw.isna(), raw.eq(-1)
     notices = [f"Findings, several of which may stand on one film: {', '.join(findings)}."]
     if stated:
@@ -113,16 +133,31 @@ def with_truth(
             "were applied when the table was written."
         )
     else:
-        truth = raw.mask(blank, _VALUES["blank"][policy.blank]).mask(uncertain, _VALUES["uncertain"][policy.uncertain])
+        truth = decided(raw, policy)
         notices += [
             f"--uncertain {policy.uncertain}: {_counted(uncertain, 'uncertain (−1)')} {UNCERTAIN[policy.uncertain]}.",
-            f"--blank {policy.blank}: {_counted(blank, 'blank')} {BLANK[policy.blank]}.",
+            f"--blank {policy.filled_blank}: {_counted(blank, 'blank')} {BLANK[policy.filled_blank]}.",
         ]
     if nothing := int(truth.isna().all(axis=1).sum()):
         notices.append(f"{nothing} of {len(frame)} films have no known finding; they teach and measure nothing.")
     truth.columns = truth_columns(findings)
     kept = frame[[name for name in frame if name != "label" and name not in truth.columns]]
     return pd.concat([kept.assign(label=joined_labels(truth.to_numpy(), findings)), truth], axis=1), notices
+
+
+def finding_marks(frame: pd.DataFrame, columns: Iterable[str], source: str) -> pd.DataFrame:
+    """What a table says of its findings: 1, 0, −1 (uncertain) or NaN (blank), float, a column each.
+
+    Raises:
+        DataError: another value.
+    """
+    return pd.DataFrame({name: _numbers(frame[name], name, source) for name in columns}, index=frame.index)
+
+
+def decided(marks: pd.DataFrame, policy: FindingPolicy) -> pd.DataFrame:
+    """Marks after the policy: 1, 0, or NaN where unknown."""
+    filled = marks.mask(marks.isna(), _VALUES["blank"][policy.filled_blank])
+    return filled.mask(marks.eq(-1), _VALUES["uncertain"][policy.uncertain])
 
 
 def joined_labels(truth: np.ndarray, findings: Sequence[str]) -> list[str]:

@@ -17,10 +17,10 @@ from cxrkeras.errors import DataError, did_you_mean
 TABLE_NAMES = ("manifest.csv", "metadata.csv")
 # A column of tables that we write: the folder film ids are relative to, so that they stay what they were.
 FILMS_ROOT = "films_root"
-_ALIASES = {
-    "path": ("path", "image", "image_index"),
+ALIASES = {
+    "path": ("path", "image", "image_index", "imgid", "image_id", "imageid", "filename"),
     "label": ("label", "class"),
-    "patient": ("patient", "patient_id", "patient_group"),
+    "patient": ("patient", "patient_id", "patient_group", "patientid"),
     "split": ("split",),
 }
 SplitName = Callable[[str], str | None]
@@ -50,7 +50,7 @@ def films_of_folders(folder: Path, split_name: SplitName) -> tuple[pd.DataFrame,
 
 
 def films_of_table(
-    file: Path, columns: Mapping[str, str | None], *, labelled: bool = True
+    file: Path, columns: Mapping[str, str | None], *, labelled: bool = True, partial: bool = False
 ) -> tuple[pd.DataFrame, Path, list[str]]:
     """Read a CSV that lists films.
 
@@ -59,6 +59,7 @@ def films_of_table(
         columns: for `label`, `patient` and `split` the column asked for by name, or None for the aliases.
         labelled: a column holds each film's one class; without it no label is read, and a column of that name is kept
             as `original_label`.
+        partial: the table lists a whole data set of which a part is here: the other films are left out and counted.
 
     Returns:
         The table with `path`, `label` if asked, and, where found, `patient` and `split`; the folder that the paths
@@ -71,17 +72,41 @@ def films_of_table(
     raw = read_table(file, dtype=dict.fromkeys(chosen.values(), "str"))
     if raw.empty:
         raise DataError(f"{file} lists no films. Expected one row per film below the header; fill it.")
-    frame = raw.copy() if labelled else _label_set_aside(raw)
+    frame = raw.copy() if labelled else label_set_aside(raw)
     for name, column in chosen.items():
         if name in raw and column != name:
             frame[f"original_{name}"] = raw[name]
         frame[name] = raw[column]
-    files = _listed_files(frame["path"].fillna(""), file, by_stem=chosen["path"].lower() != "path")
+    notices = []
+    files = _listed_files(frame["path"].fillna(""), file, by_stem=plain_name(chosen["path"]) != "path", partial=partial)
+    if absent := sum(film is None for film in files):
+        notices.append(f"{absent} of {len(files)} films listed in {file} are not below its folder, and are left out.")
+        frame = frame[[film is not None for film in files]].reset_index(drop=True)
+        files = [film for film in files if film is not None]
     root = _stated_root(frame, files) or common_root(files, file.parent)
     frame = frame.drop(columns=FILMS_ROOT, errors="ignore")
     frame["path"] = [path.relative_to(root).as_posix() for path in files]
-    notices = [] if root == file.parent else [f"Films lie outside the table's folder; ids are relative to {root}."]
+    if root != file.parent:
+        notices.append(f"Films lie outside the table's folder; ids are relative to {root}.")
     return frame, root, notices
+
+
+def plain_name(column: object) -> str:
+    """A column's name as aliases are written: `Patient ID` is `patient_id`."""
+    return str(column).strip().lower().replace(" ", "_")
+
+
+def with_plain_names(frame: pd.DataFrame, names: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """The table with columns under plain names, where none has that name yet.
+
+    Args:
+        frame: the table.
+        names: for each plain name, others that it goes by, as `plain_name` writes them; the first that is there is
+            taken.
+    """
+    have = {plain_name(column): column for column in reversed(frame.columns)}
+    found = {name: [have[other] for other in others if other in have] for name, others in names.items()}
+    return frame.rename(columns={olds[0]: name for name, olds in found.items() if olds and name not in frame})
 
 
 def _subfolders(folder: Path) -> list[Path]:
@@ -138,7 +163,7 @@ def _suffixes_in(folder: Path) -> str:
     return f", files found: {listed}" if listed else ""
 
 
-def _label_set_aside(raw: pd.DataFrame) -> pd.DataFrame:
+def label_set_aside(raw: pd.DataFrame) -> pd.DataFrame:
     """The table with its label as `original_label`; one that is there already was set aside before, and stays."""
     if "original_label" in raw:
         return raw.drop(columns=["label"], errors="ignore")
@@ -173,9 +198,9 @@ def _chosen_columns(have: list[str], asked: Mapping[str, str | None], file: Path
     """Which column of the table plays which part."""
     plain = {}
     for column in have:
-        plain.setdefault(str(column).strip().lower().replace(" ", "_"), column)
+        plain.setdefault(plain_name(column), column)
     chosen = {}
-    for name, aliases in _ALIASES.items():
+    for name, aliases in ALIASES.items():
         if name == "label" and not labelled:
             continue
         wanted = asked.get(name)
@@ -190,19 +215,22 @@ def _chosen_columns(have: list[str], asked: Mapping[str, str | None], file: Path
             chosen[name] = found[0]
     if "path" not in chosen:
         raise DataError(
-            f"{file} has no column that names the films. Expected one of: {', '.join(_ALIASES['path'])}; columns: "
+            f"{file} has no column that names the films. Expected one of: {', '.join(ALIASES['path'])}; columns: "
             f"{', '.join(map(str, have))}. Rename one of them."
         )
     if labelled and "label" not in chosen:
         raise DataError(
-            f"{file} has no label column. Expected one of: {', '.join(_ALIASES['label'])}; columns: "
+            f"{file} has no label column. Expected one of: {', '.join(ALIASES['label'])}; columns: "
             f"{', '.join(map(str, have))}. Name the column that holds the class with --label-column."
         )
     return chosen
 
 
-def _listed_files(values: pd.Series, table: Path, by_stem: bool) -> list[Path]:
-    """Absolute path of every listed film; image names may have another folder and suffix than the file."""
+def _listed_files(values: pd.Series, table: Path, by_stem: bool, partial: bool) -> list[Path | None]:
+    """Absolute path of every listed film; image names may have another folder and suffix than the file.
+
+    With `partial` None for a film that does not exist, as long as one does.
+    """
     files = [Path(os.path.normpath(table.parent / value)) for value in values]
     absent = [i for i, file in enumerate(files) if not values.iloc[i] or not file.is_file()]
     if absent and by_stem:
@@ -212,9 +240,15 @@ def _listed_files(values: pd.Series, table: Path, by_stem: bool) -> list[Path]:
         for i in absent:
             files[i] = _same_stem(values.iloc[i], known, table) or files[i]
         absent = [i for i in absent if not values.iloc[i] or not files[i].is_file()]
-    if absent:
+    if partial and absent and len(absent) == len(files):
+        raise DataError(
+            f"none of the {len(files)} films listed in {table} is below {table.parent}. "
+            "Expected them there, in folders of any name; move the table to its films."
+        )
+    if absent and not partial:
         raise absent_films([values.iloc[i] for i in absent], len(files), table, f"paths relative to {table.parent}")
-    return files
+    missing = set(absent)
+    return [None if i in missing else file for i, file in enumerate(files)]
 
 
 def absent_films(absent: Sequence[str], n: int, table: Path, expected: str) -> DataError:

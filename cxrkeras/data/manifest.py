@@ -13,8 +13,10 @@ from pathlib import Path
 import pandas as pd
 
 from cxrkeras.data.chexpert import chexpert_tables, films_of_chexpert, is_chexpert
-from cxrkeras.data.findings import ALL, FindingPolicy, chosen_findings, rarest_positives, stated_findings, with_truth
-from cxrkeras.data.layouts import TABLE_NAMES, films_of_folders, films_of_table, table_columns
+from cxrkeras.data.findings import FindingPolicy, rarest_positives, stated_findings
+from cxrkeras.data.findings_tables import films_of_findings, needs_choice
+from cxrkeras.data.layouts import TABLE_NAMES, films_of_folders, films_of_table, read_table, table_columns
+from cxrkeras.data.nih import TABLES as NIH_TABLES
 from cxrkeras.data.patients import patients_from_names, subtypes_from_names
 from cxrkeras.errors import DataError, did_you_mean
 
@@ -90,7 +92,9 @@ def read_manifest(
     them, or class folders. A table has columns `path` or `image` or `image_index`, `label` or `class`, and may have
     `patient` or `patient_id` or `patient_group`, and `split`. Names are compared without regard to case. Where no
     column names patients, Kermany file names do. A CheXpert table, or a folder that holds one, gives several findings
-    a film, and so does any table whose finding columns are named.
+    a film, and so does any table whose finding columns are named. NIH's `Data_Entry_2017.csv`, a folder that holds it,
+    and TorchXRayVision's tables need one finding as `positive`, which makes two classes, or several by name. One
+    finding may be taken of any table: of its columns, or of labels joined by `|`.
 
     Args:
         path: folder or CSV file.
@@ -99,14 +103,15 @@ def read_manifest(
         patient_column: column that names the patient, instead of the aliases. A column that another one displaces
             from `label`, `patient` or `split` is kept as `original_<name>`.
         one_class: accept films of a single class, which can be evaluated and explained but not trained on.
-        findings: which columns hold findings, and what uncertain and blank entries become.
+        findings: which findings are taken, one or several, and what uncertain and blank entries become.
 
     Returns:
         The manifest, splits as the user gave them.
 
     Raises:
         DataError: nothing there, no films, no labels, one class only, an empty class folder, listed films that do
-            not exist, a film listed twice, a column or a split name that does not exist.
+            not exist (of NIH's table: none that does), a film listed twice, a column or a split name that does not
+            exist, several findings a film where one has to be chosen.
 
     Example:
         >>> manifest = read_manifest("chest_xray/")  # doctest: +SKIP
@@ -116,27 +121,57 @@ def read_manifest(
     if not source.exists():
         raise _missing(source)
     columns = {"split": split_column, "label": label_column, "patient": patient_column}
-    if source.is_dir():
-        table = next((source / name for name in TABLE_NAMES if (source / name).is_file()), None)
-        if table is None and (tables := [] if label_column else chexpert_tables(source)):
-            return _manifest_of_chexpert(tables, columns, findings)
-        if table is None:
-            _refuse_policy(findings, f"{source} is read by its class folders")
-            return _manifest_of_folders(source, columns, one_class)
-        source = table
-    have = table_columns(source)
-    asked = findings is not None and findings.names is not None
-    if asked and label_column is not None:
+    tables = _tables_of(source, label_column)
+    if not tables:
+        _refuse_policy(findings, f"{source} is read by its class folders")
+        return _manifest_of_folders(source, columns, one_class)
+    table, have = tables[0], table_columns(tables[0])
+    policy = findings or FindingPolicy()
+    if policy.names is not None and label_column is not None and not _joins_findings(table, label_column, have):
         raise DataError(
             f"--label-column {label_column} names one class a film, --findings several. Leave one of them out."
         )
     if label_column is None and is_chexpert(have):
-        return _manifest_of_chexpert([source], columns, findings)
-    if asked or (label_column is None and len(stated_findings(have)) > 1):
-        return _manifest_of_findings(source, columns, findings or FindingPolicy(), have)
-    _refuse_policy(findings, f"{source} is read by its label column")
-    frame, root, notices = films_of_table(source, columns)
-    return _manifest(frame, root, notices, str(source), one_class=one_class)
+        return _manifest_of_chexpert(tables, columns, policy, one_class)
+    chosen = policy.positive is not None or policy.names is not None
+    if chosen or (label_column is None and (len(stated_findings(have)) > 1 or needs_choice(have))):
+        frame, names, root, notices = films_of_findings(table, columns, policy, have)
+        one_class = one_class or names is not None
+        return _manifest(frame, root, notices, str(table), one_class=one_class, findings=names)
+    _refuse_policy(findings, f"{table} is read by its label column")
+    frame, root, notices = films_of_table(table, columns)
+    return _manifest(frame, root, notices, str(table), one_class=one_class)
+
+
+def holds_findings(path: str | os.PathLike[str]) -> bool:
+    """Whether the films of a folder or table may have several findings each, so that no class stands by itself.
+
+    Such films are read with one finding as `positive` or with several by name; see `read_manifest`.
+
+    Raises:
+        DataError: nothing there, or a table that cannot be read.
+    """
+    source = Path(path).expanduser().absolute()
+    if not source.exists():
+        raise _missing(source)
+    tables = _tables_of(source, None)
+    have = table_columns(tables[0]) if tables else []
+    return is_chexpert(have) or needs_choice(have) or len(stated_findings(have)) > 1
+
+
+def _tables_of(source: Path, label_column: str | None) -> list[Path]:
+    """The tables that a source is read from: itself, those a folder holds, or none where its folders are read."""
+    if not source.is_dir():
+        return [source]
+    own = [source / name for name in TABLE_NAMES if (source / name).is_file()]
+    if own or label_column == SUBTYPE:
+        return own[:1]
+    nih = [source / name for name in NIH_TABLES if (source / name).is_file()]
+    return ([] if label_column else chexpert_tables(source)) or nih[:1]
+
+
+def _joins_findings(table: Path, column: str, have: list[str]) -> bool:
+    return column in have and bool(read_table(table, usecols=[column], dtype="str")[column].str.contains(r"\|").any())
 
 
 def manifest_from_frame(
@@ -184,38 +219,25 @@ def _manifest_of_folders(folder: Path, columns: dict[str, str | None], one_class
     return _manifest(frame, folder, notices, f"{kind} in {folder}", one_class=one_class)
 
 
-def _manifest_of_chexpert(tables: list[Path], columns: dict[str, str | None], policy: FindingPolicy | None) -> Manifest:
+def _manifest_of_chexpert(
+    tables: list[Path], columns: dict[str, str | None], policy: FindingPolicy, one_class: bool
+) -> Manifest:
     if named := [name for name, column in columns.items() if column]:
         raise DataError(
             f"--{named[0]}-column does not apply to the CheXpert table {tables[0]}: its paths name the patients. "
             "Leave it out, or rename the column Path to path to read a table of your own."
         )
-    frame, findings, root, notices = films_of_chexpert(tables, policy or FindingPolicy())
+    frame, findings, root, notices = films_of_chexpert(tables, policy)
     source = " and ".join(map(str, tables))
-    return _manifest(frame, root, notices, source, one_class=True, names=False, findings=findings)
-
-
-def _manifest_of_findings(
-    table: Path, columns: dict[str, str | None], policy: FindingPolicy, have: list[str]
-) -> Manifest:
-    stated = stated_findings(have)
-    asked = stated if policy.names is None or (policy.names == (ALL,) and stated) else policy.names
-    if asked == (ALL,):
-        raise DataError(
-            f"--findings all means CheXpert's fourteen, and {table} is no CheXpert table. "
-            f"Name the columns that hold findings; columns: {', '.join(have)}."
-        )
-    findings = chosen_findings(asked, [*have, *stated], str(table))
-    frame, root, notices = films_of_table(table, columns, labelled=False)
-    frame, told = with_truth(frame, findings, policy, str(table))
-    return _manifest(frame, root, notices + told, str(table), one_class=True, findings=findings)
+    one_class = one_class or findings is not None
+    return _manifest(frame, root, notices, source, one_class=one_class, names=False, findings=findings)
 
 
 def _refuse_policy(policy: FindingPolicy | None, instead: str) -> None:
     """A policy that would change nothing is a mistake of the user's."""
     if policy is not None and policy != FindingPolicy():
         raise DataError(
-            f"--findings, --uncertain, --blank and --views read the columns of a table of findings, but {instead}. "
+            f"--positive, --findings, --uncertain, --blank and --views read a table of findings, but {instead}. "
             "Name the columns with --findings, or leave these options out."
         )
 

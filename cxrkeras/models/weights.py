@@ -7,6 +7,7 @@ the caller resolves `run:` to a checkpoint file.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 import zipfile
@@ -155,7 +156,7 @@ def _assign(classifier: Classifier, arrays: list[list[np.ndarray]], name: str) -
     if with_head not in (0, 1):
         raise WeightsError(
             f"{name} does not hold {row.name} weights. Expected {expected} layers with weights, "
-            f"or {expected + 1} with a head; received {received}. {_guess(received)}"
+            f"or {expected + 1} with a head; received {received}. {_networks_of(received)}"
         )
     # A head sorts last in every layout; only its own two arrays are left unused.
     for layer, values in zip(layers, arrays, strict=False):
@@ -165,25 +166,53 @@ def _assign(classifier: Classifier, arrays: list[list[np.ndarray]], name: str) -
                 f"{name} does not fit {row.name} at layer '{layer.name}'. Expected shapes {want}; received {have}. "
                 "Check that the file was made with this backbone and three input channels."
             )
+    _check_values(layers, arrays, name)
     for layer, values in zip(layers, arrays, strict=False):
         layer.set_weights(values)
 
 
-def _guess(received: int) -> str:
+def _check_values(layers: list[keras.layers.Layer], arrays: list[list[np.ndarray]], name: str) -> None:
+    for layer, values in zip(layers, arrays, strict=False):
+        broken = sum(int((~np.isfinite(array)).sum()) for array in values)
+        if broken:
+            raise WeightsError(
+                f"{name}: {broken} weights of layer '{layer.name}' are not finite. Expected numbers; its training "
+                "diverged or the file is damaged: use another checkpoint."
+            )
+        if not isinstance(layer, keras.layers.BatchNormalization):
+            continue
+        # one channel without any variance is a dead one, which a calibrated checkpoint of ours may have
+        variance = values[-1]
+        if variance.min() < 0 or not variance.any():
+            raise WeightsError(
+                f"{name}: BatchNorm layer '{layer.name}' has moving variances from {variance.min():.3g} to "
+                f"{variance.max():.3g}. Expected positive ones; the file was converted or stored wrongly."
+            )
+
+
+def _networks_of(received: int) -> str:
+    """Which backbones have this many layers with weights, as the end of a message."""
     from cxrkeras.models.backbones import BACKBONES
 
-    for row in BACKBONES.values():
-        if received in (row.weighted_layers, row.weighted_layers + 1):
-            return f"That is the count of {row.name}: use --backbone {row.name}?"
+    plain = [row.name for row in BACKBONES.values() if row.weighted_layers == received]
+    headed = [f"{row.name} with a head" for row in BACKBONES.values() if row.weighted_layers + 1 == received]
+    if found := plain + headed:
+        return f"That is the count of {' and of '.join(found)}: use --backbone {found[0].split()[0]}?"
     return "No backbone here has that many."
 
 
 def _file_arrays(path: Path, layers: list[keras.layers.Layer]) -> list[list[np.ndarray]]:
+    """Arrays of a file's layers, read without building its network: a wrong file is refused before Keras sees it."""
     if path.name.endswith(".keras"):
         if not zipfile.is_zipfile(path):
             raise WeightsError(f"weights file {path} is not a .keras archive. Expected a model saved by Keras 3.")
-        return _layer_arrays(keras.models.load_model(path, compile=False).layers)
-    with h5py.File(path, "r") as file:
+        with zipfile.ZipFile(path) as archive, archive.open("model.weights.h5") as stored:
+            return _hdf5_arrays(io.BytesIO(stored.read()), path, layers)
+    return _hdf5_arrays(path, path, layers)
+
+
+def _hdf5_arrays(source: Path | io.BytesIO, path: Path, layers: list[keras.layers.Layer]) -> list[list[np.ndarray]]:
+    with h5py.File(source, "r") as file:
         if "layers" in file or "_layer_checkpoint_dependencies" in file:
             return _keras3_arrays(file, layers)
         group = file.get("model_weights", file)

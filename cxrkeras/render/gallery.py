@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from cxrkeras.errors import UsageError
 from cxrkeras.render import overlay, style
-from cxrkeras.render.outline import outline_legend
+from cxrkeras.render.outline import LEGEND, outline_legend
 
 MOST = 12
 MARGIN, GAP, LINE = 0.25, 0.1, 0.145
@@ -42,7 +42,8 @@ class GalleryRow:
     Attributes:
         film: grey film ``[H, W]``, 0..255.
         name: the film's name.
-        outline: an expert's mask of the whole film, bool ``[Ho, Wo]`` at its own size; None where there is none.
+        outline: what is outlined, such as an expert's mask of the whole film, bool ``[Ho, Wo]`` at its own size; None
+            where there is nothing.
         cells: its maps by column.
         caption: what stands under the film, top down, such as the class that is explained.
     """
@@ -62,6 +63,7 @@ def save_gallery(
     title: str = "",
     watermark: str = "",
     note: str = "",
+    outlined: str = LEGEND,
 ) -> None:
     """Write films under one another, each with its maps beside it in one colour scale.
 
@@ -73,6 +75,7 @@ def save_gallery(
         title: headline.
         watermark: a warning across the whole page.
         note: what the numbers under the cells are, at the foot.
+        outlined: what the outlines are, one word.
 
     Raises:
         UsageError: no film or column, or more than a page holds.
@@ -97,7 +100,7 @@ def save_gallery(
         for row, top in zip(rows, tops, strict=True):
             _row(fig, float(top), side, height, row, columns)
         overlay.colour_bar(fig, MARGIN + across * (side + GAP), head + names, 0.11, min(height, 2.0))
-        _foot(fig, any(row.outline is not None for row in rows), foot)
+        _foot(fig, outlined if any(row.outline is not None for row in rows) else "", foot)
         style.watermark(fig, watermark)
         style.write_png(fig, target)
 
@@ -134,10 +137,10 @@ def _lines(fig: Figure, left: float, top: float, side: float, lines: Sequence[st
         style.label(fig, left, top + 0.05 + place * LINE, words, side, fontsize=style.SMALL_SIZE, weight=weight)
 
 
-def _foot(fig: Figure, outlined: bool, lines: Sequence[str]) -> None:
+def _foot(fig: Figure, outlined: str, lines: Sequence[str]) -> None:
     width, height = fig.get_size_inches()
     top, room = height - 0.1 - LINE * len(lines), width - 2 * MARGIN
-    legend = outline_legend(fig, width - MARGIN, top) + 0.15 if outlined else 0.0
+    legend = outline_legend(fig, width - MARGIN, top, outlined) + 0.15 if outlined else 0.0
     for place, words in enumerate(lines):
         style.label(
             fig, MARGIN, top + place * LINE, words, room if place else room - legend, fontsize=style.SMALL_SIZE,

@@ -67,9 +67,9 @@ def draw_outline(ax: Axes, mask: np.ndarray) -> None:
         ax.add_collection(lines, autolim=False)
 
 
-def outline_legend(fig: Figure, right: float, top: float) -> float:
-    """Write `expert` behind a piece of the line, ending at `right`; returns the width taken, all in inches."""
-    words = style.label(fig, right, top, LEGEND, 1.0, ha="right", fontsize=style.SMALL_SIZE)
+def outline_legend(fig: Figure, right: float, top: float, outlined: str = LEGEND) -> float:
+    """Write what is outlined behind a piece of the line, ending at `right`; returns the width taken, all in inches."""
+    words = style.label(fig, right, top, outlined, 1.0, ha="right", fontsize=style.SMALL_SIZE)
     taken = style.width_of(words)
     width, height = fig.get_size_inches()
     x = np.array([right - taken - 0.3, right - taken - 0.06]) / width

@@ -74,7 +74,13 @@ def curve_panel(
 
 
 def interval_panel(
-    rows: pd.DataFrame, title: str, *, across: str, reference: float | None = None, reference_name: str = ""
+    rows: pd.DataFrame,
+    title: str,
+    *,
+    across: str,
+    reference: float | None = None,
+    reference_name: str = "",
+    whole: bool = False,
 ) -> Figure:
     """Return values with intervals, one a row, under one another.
 
@@ -85,6 +91,7 @@ def interval_panel(
         across: what the x axis shows.
         reference: a value to compare with, drawn as a dashed line.
         reference_name: what the line is.
+        whole: values are whole numbers, such as ranks.
     """
     with style.drawing():
         figure = style.new_figure(WIDTH, max(1.5, 1.15 + 0.24 * len(rows)))
@@ -119,7 +126,7 @@ def interval_panel(
             style.shortened(words, _NAMES - 0.15)
         ax.set_ylim(len(rows) - 0.4, -0.6)
         ax.tick_params(axis="y", length=0)
-        ax.xaxis.set_major_locator(MaxNLocator(nbins=5))
+        ax.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=whole))
         ax.grid(axis="x", color="#E6E6E6", linewidth=0.6)
         ax.set_axisbelow(True)
         _below(figure, across)

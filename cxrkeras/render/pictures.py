@@ -26,6 +26,15 @@ def overlay_jpeg(film: np.ndarray, heat: np.ndarray) -> bytes:
     return _jpeg(Image.fromarray(overlay(film, heat)))
 
 
+def sheet_jpeg(png: bytes, widest: int = 1500) -> bytes:
+    """A large PNG as JPEG of at most `widest` pixels across."""
+    with Image.open(io.BytesIO(png)) as sheet:
+        picture = sheet.convert("RGB")
+    if picture.width > widest:
+        picture = picture.resize((widest, round(picture.height * widest / picture.width)), Image.Resampling.LANCZOS)
+    return _jpeg(picture)
+
+
 def colour_table() -> bytes:
     """The heat colours as 256 × 3 bytes, from no heat to most."""
     return np.rint(colormaps[COLOURS](np.linspace(0, 1, 256))[:, :3] * 255).astype(np.uint8).tobytes()

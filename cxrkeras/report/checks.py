@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from cxrkeras.render.panels import curve_panel, histogram_panel, interval_panel, matrix_panel
-from cxrkeras.report.contents import Contents, Group, Panel, RunTables, Section
+from cxrkeras.report.contents import Contents, RunTables
 from cxrkeras.report.panels import curve_sentence, interval_sentence, panel_of
+from cxrkeras.report.parts import Group, Panel, Section
 from cxrkeras.report.tables import table_of
 from cxrkeras.report.words import listed, number
 

@@ -1,4 +1,4 @@
-"""What goes into a report: plain tables and pictures of one run or several, and the parts a page is made of.
+"""What goes into a report: plain tables and pictures of one run or several.
 
 Knows no run directory, no model and no HTML.
 """
@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+
+from cxrkeras.report.results import RobustnessTables, SourcesTables
 
 
 def _none() -> pd.DataFrame:
@@ -229,16 +231,18 @@ class Contents:
 
     Attributes:
         title: headline.
-        kind: `run` or `study`.
-        name: of the run or study.
+        kind: `run`, `study`, `robustness` or `sources`.
+        name: of the run, study or directory of results.
         split: evaluation split.
-        runs: what was measured on each.
+        runs: what was measured on each; none for a directory of results.
         reversals: rankings that turn between backbones or methods; empty for one run.
         fractions: AUC and localization by share of labels; empty where that was not varied.
         fraction_seeds: the same of every seed.
         viewer: the films to step through, or None.
         viewer_absent: why there is none.
         facts: how the report was made.
+        robustness: whether sources lean on a shortcut, a directory each.
+        sources: which weights to start from, a directory each.
     """
 
     title: str
@@ -252,6 +256,15 @@ class Contents:
     viewer: Viewer | None = None
     viewer_absent: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
+    robustness: tuple[RobustnessTables, ...] = ()
+    sources: tuple[SourcesTables, ...] = ()
+
+    @property
+    def made(self) -> list[tuple[str, Mapping[str, str]]]:
+        """How each run and each directory of results was made, with what to call it."""
+        return [(self.label(run), run.facts) for run in self.runs] + [
+            (one.name, one.facts) for one in (*self.robustness, *self.sources)
+        ]
 
     @property
     def methods(self) -> list[str]:
@@ -271,66 +284,3 @@ class Contents:
         repeated = sum((other.backbone, other.variant) == (run.backbone, run.variant) for other in self.runs) > 1
         parts = [run.backbone, run.variant, f"seed {run.seed}" if repeated else ""]
         return ", ".join(part for part in parts if part)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One field of a table.
-
-    Attributes:
-        text: what stands there.
-        look: `number`, `undefined`, `good`, `alert` or nothing.
-        below: a second, smaller line.
-        more: what is shown when the field is opened.
-    """
-
-    text: str
-    look: str = ""
-    below: str = ""
-    more: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of the page; `frame` is what the CSV beside it holds."""
-
-    name: str
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    frame: pd.DataFrame
-    open: bool = False
-
-
-@dataclass(frozen=True)
-class Panel:
-    """A figure of the page: the drawing, and a sentence with its numbers."""
-
-    name: str
-    title: str
-    svg: str
-    svg_file: str
-    png: bytes
-    sentence: str
-
-
-@dataclass(frozen=True)
-class Group:
-    """Panels, sentences and tables under one heading; `missing` says what command makes what is not there."""
-
-    title: str = ""
-    lead: str = ""
-    panels: tuple[Panel, ...] = ()
-    tables: tuple[Table, ...] = ()
-    sentences: tuple[tuple[str, str], ...] = ()
-    missing: str = ""
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of the page with a heading."""
-
-    name: str
-    title: str
-    lead: str
-    groups: tuple[Group, ...] = ()

@@ -11,8 +11,9 @@ import pandas as pd
 
 from cxrkeras.errors import UsageError
 from cxrkeras.render.efficiency import METRICS, efficiency_panel, percent, series_names, series_of, spread_words
-from cxrkeras.report.contents import Contents, Group, Panel, Section
+from cxrkeras.report.contents import Contents
 from cxrkeras.report.panels import panel_of
+from cxrkeras.report.parts import Group, Panel, Section
 from cxrkeras.report.tables import table_of
 from cxrkeras.report.words import listed, number
 from cxrkeras.tables import with_text

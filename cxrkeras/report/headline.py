@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from cxrkeras.report.contents import Cell, Contents, Group, RunTables, Section, Table
+from cxrkeras.report.contents import Contents, RunTables
+from cxrkeras.report.parts import Cell, Group, Section, Table
 from cxrkeras.report.tables import table_of
 from cxrkeras.report.words import KINDS, bounds, is_undefined, number, plain_reason
 

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from cxrkeras.render.panels import interval_panel
-from cxrkeras.report.contents import Contents, Group, Localized, Panel, RunTables, Section, Table
+from cxrkeras.report.contents import Contents, Localized, RunTables
 from cxrkeras.report.panels import interval_sentence, panel_of
+from cxrkeras.report.parts import Group, Panel, Section, Table
 from cxrkeras.report.tables import table_of
 from cxrkeras.report.words import number
 

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from cxrkeras.render import style, vector
-from cxrkeras.report.contents import Panel
+from cxrkeras.report.parts import Panel
 from cxrkeras.report.words import interval, listed, number, plain_reason
 
 

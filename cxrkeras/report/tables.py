@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from cxrkeras.report.contents import Cell, Table
+from cxrkeras.report.parts import Cell, Table
 from cxrkeras.report.words import column_label, is_undefined, number, plain_reason
 
 _WHOLE = ("epoch", "from", "to", "checkpoint", "steps", "seed")

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from cxrkeras.render.panels import MAX_SERIES, Mark, curve_panel
-from cxrkeras.report.contents import Contents, Group, Panel, RunTables, Section
+from cxrkeras.report.contents import Contents, RunTables
 from cxrkeras.report.panels import curve_sentence, panel_of
+from cxrkeras.report.parts import Group, Panel, Section
 from cxrkeras.report.tables import table_of
 from cxrkeras.report.words import listed
 from cxrkeras.stats.jackknife import t_interval

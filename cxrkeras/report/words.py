@@ -6,9 +6,13 @@ Knows no page; nothing undefined becomes a number here.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
+
+from cxrkeras.sources.glossary import GLOSSARY as SOURCE_TERMS
+from cxrkeras.sources.glossary import NOT_COMPUTED
 
 MISSING_REASON = "not measured"
 
@@ -42,6 +46,44 @@ GLOSSARY = (
     ("95 % interval", "By leaving out, or redrawing, one patient at a time: films of one patient are not independent."),
 )  # fmt: skip
 
+ROBUSTNESS_GLOSSARY = (
+    ("aligned, reversed", "Test films of which every positive, or every negative, one carries the artefact."),
+    ("artefact, confounder", "Something on a film that goes with the class and is not the disease: a tag, a filter, "
+     "noise, or a column of the table such as sex. Its level is the patient (demographic, anatomical) or the "
+     "environment (external, imaging)."),
+    ("clean, neutral", "Test films of which none carries the artefact, or half of each class does."),
+    ("damage", "AUC clean less AUC reversed of a classifier that never saw the artefact in training: what it does to "
+     "the image."),
+    ("iid", "Test films that carry the artefact as the training films do."),
+    ("mass gained", "The share of a map on the artefact less the share on the same place of the same film without it."),
+    ("mode", "What an arm is: a probe on frozen features, a network that was fine-tuned, or a run as it is. Numbers of "
+     "different modes are not compared."),
+    ("p, the share", "How many of the positive training films carry the artefact; of the negative ones none does."),
+    ("reliance", "AUC clean less AUC reversed, less the same at p = 0. Of a sampled confounder AUC neutral less AUC "
+     "reversed."),
+    ("smallest p attainable", "What an exact test over so many seeds can reach at best; above 0.05 no result of it can "
+     "be significant."),
+)  # fmt: skip
+
+CAUTIONS = {
+    "run": (
+        "Consistent is not correct.",
+        "The C-Score says that explanations agree across patients, not that they are right. Read it beside the AUC, "
+        "the baseline and the validity checks.",
+    ),
+    "robustness": (
+        "The same AUC is not the same reasons.",
+        "These numbers say how far answers lean on artefacts that were planted or chosen here, on these films. They do "
+        "not say that nothing else is leant on.",
+    ),
+    "sources": (
+        "A column is not a decision.",
+        "Scores of frozen features predict what fine-tuning gives only in part. Confirm by fine-tuning the candidates "
+        "that cannot be told apart.",
+    ),
+}
+CAUTIONS["study"] = CAUTIONS["run"]
+
 KINDS = {
     "gold_list_collapse": "Gold-list collapse",
     "attribution_collapse": "Attribution collapse",
@@ -57,8 +99,29 @@ LABELS = {
     "excess_stderr": "s.e. of excess", "stderr": "s.e.", "native_grid": "grid", "from_epoch": "from", "to_epoch": "to",
     "top_iou": "top-cell IoU", "n_compared": "compared", "n_degenerate": "degenerate", "iou_chance": "chance",
     "p_holm": "p (Holm)", "n": "films", "n_seeds": "seeds",
-    "n_nan": "undefined", "sd": "s.d.", "mean_zero": "mean, degenerate as 0",
+    "n_nan": "undefined", "sd": "s.d.", "mean_zero": "mean, degenerate as 0", "ci_lo": "low", "ci_hi": "high",
+    "arch": "net", "ece": "calibration error", "p_bootstrap": "p (patients)", "p_sign_flip": "p (sign flip)",
+    "p_attainable": "smallest p attainable", "delta_logit": "change of log-odds", "delta_logit_lo": "low",
+    "delta_logit_hi": "high", "rms": "change (grey levels)", "auc_iid": "AUC iid",
+    "auc_iid_change": "change of AUC iid",
+    "auc_reversed_change": "change of AUC reversed", "mass_gain": "mass gained", "visible": "maps show it",
+    "hidden_from_auc": "AUC hides it", "population": "with many films", "n_pos": "positive", "n_neg": "negative",
 }  # fmt: skip
+
+
+def glossary(*, runs: Sequence, robustness: Sequence, sources: Sequence) -> list[tuple[str, str]]:
+    """Words and meanings of what a page shows, by the alphabet.
+
+    Args:
+        runs, robustness, sources: what stands on the page; words of what is empty are left out.
+    """
+    words = [*(GLOSSARY if runs or robustness else ()), *(ROBUSTNESS_GLOSSARY if robustness else ())]
+    words += [_entry(*term) for term in (*SOURCE_TERMS, *NOT_COMPUTED)] if sources else []
+    return sorted(words, key=lambda entry: entry[0].casefold())
+
+
+def _entry(term: str, definition: str, computed_as: str) -> tuple[str, str]:
+    return term, f"{definition[0].upper()}{definition[1:]}. {computed_as[0].upper()}{computed_as[1:]}."
 
 
 def column_label(name: str) -> str:

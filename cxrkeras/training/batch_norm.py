@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from cxrkeras.data.filmset import FilmSet
+from cxrkeras.data.pipeline import film_batches
 from cxrkeras.models.classifier import Classifier
 
 CALIBRATION_FILMS = 128
@@ -34,3 +36,22 @@ def calibrate_batch_norm(classifier: Classifier, films: np.ndarray | tf.Tensor) 
         for norm, (momentum, trainable) in zip(norms, before, strict=True):
             norm.momentum, norm.trainable = momentum, trainable
     return len(norms)
+
+
+def calibrate_on_films(classifier: Classifier, films: FilmSet, seed: int) -> int:
+    """Calibrate on at most 128 films of a set, drawn by `seed`.
+
+    Args:
+        classifier: its backbone is changed in place.
+        films: training films at the classifier's size.
+        seed: of the draw.
+
+    Returns:
+        How many films were taken.
+    """
+    rng = np.random.default_rng([seed, CALIBRATION_FILMS])
+    rows = np.sort(rng.permutation(len(films))[:CALIBRATION_FILMS])
+    batch = film_batches(films.store, films.indices[rows], films.labels[rows], batch_size=len(rows))
+    pixels, _, _ = next(iter(batch))
+    calibrate_batch_norm(classifier, pixels)
+    return len(rows)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from cxrkeras.config import PHANTOM, Config, DataSettings
 from cxrkeras.data.films import FilmStore
-from cxrkeras.data.filmset import FilmSet
+from cxrkeras.data.filmset import FilmSet, altered_hashes
 from cxrkeras.data.findings import FindingPolicy, truth_of
 from cxrkeras.data.fractions import label_fraction
 from cxrkeras.data.manifest import Manifest, read_manifest
@@ -20,13 +20,17 @@ from cxrkeras.data.splits import limit_films, prepare_splits
 from cxrkeras.errors import DataError, FilmError
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.store import sha256_file
+from cxrkeras.workflow.confounded import configured_alterations, confounded_manifest
 
 
 def configured_manifest(settings: DataSettings, reporter: Reporter = SILENT) -> Manifest:
     """The films that a configuration names, split for training, of train the label fraction that it asks for.
 
+    With a confounder, the column `artefact` says which of them carry it, or the films are chosen for it.
+
     Raises:
         DataError: the folder or table cannot be used, or a class has no film in the label fraction.
+        UsageError: an unknown confounder, or a class that it cannot go with.
     """
     if settings.path == PHANTOM:
         with reporter.task("phantom films", 1) as advance:
@@ -50,14 +54,19 @@ def configured_manifest(settings: DataSettings, reporter: Reporter = SILENT) -> 
     )
     if settings.limit:
         manifest = limit_films(manifest, settings.limit, settings.seed)
-    if settings.fraction == 1:
+    if settings.fraction != 1:
+        manifest = label_fraction(manifest, settings.fraction, settings.fraction_seed, scale_val=settings.scale_val)
+    if settings.confounder is None:
         return manifest
-    return label_fraction(manifest, settings.fraction, settings.fraction_seed, scale_val=settings.scale_val)
+    return confounded_manifest(manifest, settings.confounder, settings.positive)
 
 
 def finding_policy(settings: DataSettings, findings: tuple[str, ...] | None = None) -> FindingPolicy:
     """How findings are read under a configuration; `findings` in place of those it names."""
-    return FindingPolicy(findings or settings.findings, settings.uncertain, settings.blank, settings.views)
+    shared = {"uncertain": settings.uncertain, "blank": settings.blank, "views": settings.views}
+    if findings is not None:
+        return FindingPolicy(findings, **shared)
+    return FindingPolicy(settings.findings, **shared, positive=settings.positive, negative=settings.negative)
 
 
 def hashed_frame(frame: pd.DataFrame, root: Path, reporter: Reporter = SILENT) -> pd.DataFrame:
@@ -96,11 +105,11 @@ def film_set(
     """Every row of a manifest frame as one film set; split it with `FilmSet.take`.
 
     Args:
-        frame: `path, sha256` and, where known, `label`.
+        frame: `path, sha256` and, where known, `label`; with a configured confounder, `artefact` says who carries it.
         root: folder the paths are relative to.
         classes: class names; a label among none of them becomes −1.
         image_size: side, or ``(H, W)``, in pixels.
-        settings: how pixels are read.
+        settings: how pixels are read, and which artefact films may carry.
         several: a film may have several of the classes: its truth is read from `truth_<class>` columns, unknown where
             there are none, and its label is −1.
     """
@@ -108,12 +117,16 @@ def film_set(
     number = {name: index for index, name in enumerate(classes)}
     labels = frame["label"] if "label" in frame and not several else pd.Series([""] * len(frame))
     size = image_size if isinstance(image_size, tuple) else (image_size, image_size)
+    alterations = configured_alterations(frame, settings.confounder, size)
+    names = frame["sha256"].to_numpy(str)
     return FilmSet(
-        store=FilmStore(files, size, resize=settings.resize, bits=settings.bits),
+        store=FilmStore(
+            files, size, resize=settings.resize, bits=settings.bits, alterations=alterations, names=names.tolist()
+        ),
         indices=np.arange(len(frame)),
         labels=np.array([number.get(label, -1) for label in labels], np.int64),
         ids=frame["path"].to_numpy(str),
-        hashes=frame["sha256"].to_numpy(str),
+        hashes=names if alterations is None else altered_hashes(names, alterations),
         truth=truth_of(frame, classes) if several else None,
     )
 

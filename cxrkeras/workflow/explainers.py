@@ -1,4 +1,4 @@
-"""Explainers of a run: compiled once for their methods and options, and fed with films; nothing is read or stored.
+"""Explainers of a run or candidate: compiled once for their methods and options, and fed with films; stores nothing.
 
 Knows no checkpoint: maps are those of the weights that the classifier has when it is asked.
 """
@@ -6,6 +6,7 @@ Knows no checkpoint: maps are those of the weights that the classifier has when 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,16 +14,17 @@ from cxrkeras.cams.engine import Explainer
 from cxrkeras.cams.registry import METHODS
 from cxrkeras.cams.replay import ENGINE as PEER
 from cxrkeras.cams.replay import SCORECAM, PeerExplainer
+from cxrkeras.cams.results import Explanation, concatenated
 from cxrkeras.data.filmset import FilmSet
 from cxrkeras.data.pipeline import film_batches
 from cxrkeras.store import key8
 from cxrkeras.workflow.map_options import MapOptions, layers_of
-from cxrkeras.workflow.opened import OpenRun
+from cxrkeras.workflow.opened import ExplainerCache
 
 BATCH = 16
 
 
-def explainer_of(opened: OpenRun, methods: tuple[str, ...], options: MapOptions) -> Explainer | PeerExplainer:
+def explainer_of(opened: ExplainerCache, methods: tuple[str, ...], options: MapOptions) -> Explainer | PeerExplainer:
     """What makes the maps of these methods; one that was compiled before is used again."""
     if options.engine == PEER:
         return _peer(opened, methods, options)
@@ -64,30 +66,40 @@ def explained_batches(
 
 
 def passing_maps(
-    opened: OpenRun, films: FilmSet, targets: np.ndarray, methods: Sequence[str], options: MapOptions
+    opened: ExplainerCache, films: FilmSet, targets: np.ndarray, methods: Sequence[str], options: MapOptions
 ) -> dict[str, np.ndarray]:
-    """Raw maps ``[n, h, w]`` of every method by the weights that the classifier has now; nothing is read or stored.
+    """Raw maps ``[n, h, w]`` of every method by the weights that the classifier has now; see `passing_explanation`."""
+    found = passing_explanation(opened, films, targets, methods, options)
+    return {name: found[name].values for name in methods}
+
+
+def passing_explanation(
+    opened: ExplainerCache, films: FilmSet, targets: np.ndarray, methods: Sequence[str], options: MapOptions
+) -> Explanation:
+    """What every method explains by the weights that the classifier has now; nothing is read or stored.
 
     For weights that are no checkpoint. An explainer compiled before is used again.
 
     Args:
-        opened: the run.
+        opened: the run or candidate, with its `classifier` and `classes`.
         films: the films.
         targets: class per film, int ``[n]``.
-        methods: registry names.
+        methods: registry names, one or more.
         options: how the maps are made; its target is not read.
     """
     alone = [(name,) for name in methods if not METHODS[name].in_the_forward]
     together = tuple(name for name in methods if METHODS[name].in_the_forward)
-    maps: dict[str, np.ndarray] = {}
+    found = []
     for names in [together, *alone] if together else alone:
         batches = explained_batches(films, targets, opened.classifier.input_shape[-1])
-        parts = list(explainer_of(opened, names, options).explain_batches(batches, n_films=len(films)))
-        maps |= {name: np.concatenate([part[name].values for part in parts]) for name in names}
-    return {name: maps[name] for name in methods}
+        found.append(
+            concatenated(list(explainer_of(opened, names, options).explain_batches(batches, n_films=len(films))))
+        )
+    results = {name: one[name] for one in found for name in one.results}
+    return replace(found[0], results={name: results[name] for name in methods})
 
 
-def _peer(opened: OpenRun, methods: tuple[str, ...], options: MapOptions) -> PeerExplainer:
+def _peer(opened: ExplainerCache, methods: tuple[str, ...], options: MapOptions) -> PeerExplainer:
     (layer,) = layers_of(opened, methods[0], options)
     channels = options.given.get("max_channels") if SCORECAM in methods else None
     return opened.explainer(

@@ -85,9 +85,10 @@ def write_fractions(
         reporter.notice(text)
     if whole.several:
         names = ",".join(whole.classes)
+        blank = f" --blank {settings.blank}" if settings.blank else ""
         reporter.notice(
-            f'Train on these manifests with --findings "{names}" --uncertain {settings.uncertain} --blank '
-            f"{settings.blank}: their columns hold what was found, and fractions.csv counts it so."
+            f'Train on these manifests with --findings "{names}" --uncertain {settings.uncertain}{blank}: their '
+            "columns hold what was found, and fractions.csv counts it so."
         )
     folder = Path(out).expanduser()
     rows, tables = [], {}
@@ -95,20 +96,20 @@ def write_fractions(
         for seed in range(seeds):
             drawn = label_fraction(whole, fraction, seed, scale_val=settings.scale_val)
             name = f"fraction-{fraction:.12g}-seed{seed}.csv"
-            tables[name] = _with_absolute_paths(drawn)
+            tables[name] = with_absolute_paths(drawn)
             rows.append(_counted(drawn).assign(fraction=fraction, seed=seed, file=name))
             # the other seeds' counts are in the table
             for text in drawn.notices[len(whole.notices) :] if seed == 0 else ():
                 reporter.notice(text)
     tables[TABLE] = table = pd.concat(rows, ignore_index=True)[COLUMNS]
     check_writable(folder)
-    _check_same(folder, tables)
+    check_same(folder, tables)
     for name, frame in tables.items():
         write_csv(folder / name, frame)
     return Fractions(table, folder)
 
 
-def _with_absolute_paths(drawn: Manifest) -> pd.DataFrame:
+def with_absolute_paths(drawn: Manifest) -> pd.DataFrame:
     """The table with its films named so that it may lie anywhere, and the folder that keeps their ids what they are.
 
     Of several findings a film the columns as they were found stay, not the label that joins them: it is no class.
@@ -124,7 +125,7 @@ def _counted(drawn: Manifest) -> pd.DataFrame:
     )
 
 
-def _check_same(folder: Path, tables: dict[str, pd.DataFrame]) -> None:
+def check_same(folder: Path, tables: dict[str, pd.DataFrame]) -> None:
     """Make sure that nothing with another content is overwritten; the same draw may be repeated."""
     for name, frame in tables.items():
         file = folder / name

@@ -18,7 +18,7 @@ from cxrkeras.cams.replay import ITS_DEFAULT, peer_layer, peer_methods, peer_par
 from cxrkeras.data.images import PIXELS_VERSION
 from cxrkeras.errors import MethodError, TargetError, unknown
 from cxrkeras.models.classifier import Classifier
-from cxrkeras.workflow.opened import OpenRun
+from cxrkeras.workflow.opened import ExplainerCache, OpenRun
 from cxrkeras.workflow.selection import Selection
 
 DEFAULT_LAYER = "head_input"
@@ -178,7 +178,7 @@ def _check_peer_options(methods: Sequence[str], options: MapOptions) -> None:
         )
 
 
-def layers_of(opened: OpenRun, method: str, options: MapOptions) -> list[str]:
+def layers_of(opened: ExplainerCache, method: str, options: MapOptions) -> list[str]:
     """Layers a method reads, roles resolved where the table of backbones knows them."""
     row = opened.classifier.backbone
     if options.engine == PEER:

@@ -10,20 +10,14 @@ import pandas as pd
 
 from cxrkeras.config import Config
 from cxrkeras.data.filmset import FilmSet
-from cxrkeras.errors import DataError, WeightsError
+from cxrkeras.errors import DataError
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.models.backbones import backbone
 from cxrkeras.models.classifier import Classifier
-from cxrkeras.models.weights import (
-    WeightSource,
-    load_file,
-    load_imagenet,
-    parse_weights,
-    source_preprocessing,
-    weights_hash,
-)
-from cxrkeras.run import Run
+from cxrkeras.models.weights import parse_weights, source_preprocessing
+from cxrkeras.workflow.confounded import confounder_facts
 from cxrkeras.workflow.dataset import configured_manifest, film_set, hashed_frame
+from cxrkeras.workflow.first_weights import load_first_weights, source_run
 from cxrkeras.workflow.opened import configured_classifier, precision_policy
 
 
@@ -51,7 +45,7 @@ class Prepared:
 def prepare(config: Config, reporter: Reporter = SILENT) -> Prepared:
     """Read the films, build the classifier and load its first weights; write nothing."""
     source = parse_weights(config.model.weights)
-    origin = _source_run(source, config)
+    origin = source_run(source, config.model.backbone)
     manifest = configured_manifest(config.data, reporter)
     for text in manifest.notices:
         reporter.notice(text)
@@ -65,7 +59,7 @@ def prepare(config: Config, reporter: Reporter = SILENT) -> Prepared:
     policy = precision_policy(config.training.mixed_precision)
     activation = "sigmoid" if manifest.several else "softmax"
     classifier = configured_classifier(config, manifest.classes, mode, policy, activation)
-    digest = _load_first_weights(classifier, source, origin)
+    digest = load_first_weights(classifier, source, origin)
     frame = hashed_frame(manifest.frame, manifest.root, reporter)
     _notice_identical(frame, reporter)
     films = film_set(
@@ -81,30 +75,9 @@ def prepare(config: Config, reporter: Reporter = SILENT) -> Prepared:
         "batch_norm": config.batch_norm,
         "notices": list(manifest.notices),
     }
+    if config.data.confounder is not None:
+        facts["confounder"] = confounder_facts(config.data.confounder, manifest.classes, config.data.positive)
     return Prepared(classifier, frame, films, facts)
-
-
-def _source_run(source: WeightSource, config: Config) -> Run | None:
-    if source.kind != "run":
-        return None
-    origin = Run.open(source.value)
-    theirs = origin.config.model.backbone
-    if theirs != config.model.backbone:
-        raise WeightsError(
-            f"run {origin.name} trained {theirs}, which does not fit {config.model.backbone}. "
-            f"Use --backbone {theirs}, or another weight source."
-        )
-    return origin
-
-
-def _load_first_weights(classifier: Classifier, source: WeightSource, origin: Run | None) -> str:
-    if origin is not None:
-        return load_file(classifier, origin.checkpoint_path(origin.resolve_epoch(source.epoch)))
-    if source.kind == "file":
-        return load_file(classifier, source.value)
-    if source.kind == "imagenet":
-        return load_imagenet(classifier)
-    return weights_hash(classifier)
 
 
 def _notice_identical(frame: pd.DataFrame, reporter: Reporter) -> None:

@@ -14,14 +14,16 @@ import numpy as np
 import pandas as pd
 
 from cxrkeras.data.filmset import FilmSet
+from cxrkeras.data.findings import FindingPolicy
 from cxrkeras.data.images import SUFFIXES
-from cxrkeras.data.manifest import Manifest, manifest_from_frame, read_manifest
+from cxrkeras.data.manifest import Manifest, holds_findings, manifest_from_frame, read_manifest
 from cxrkeras.data.splits import limit_films
 from cxrkeras.errors import DataError, UsageError, unknown
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.run import Run
 from cxrkeras.store import key8
 from cxrkeras.tables import truth_columns
+from cxrkeras.workflow.confounded import ARTEFACT
 from cxrkeras.workflow.dataset import (
     check_unchanged,
     data_root,
@@ -87,6 +89,8 @@ def select(
     split_column: str | None = None,
     label_column: str | None = None,
     patient_column: str | None = None,
+    positive: str | None = None,
+    negative: str | None = None,
     map_class: Sequence[tuple[str, str]] = (),
     out: Path | None = None,
     reporter: Reporter = SILENT,
@@ -100,6 +104,8 @@ def select(
         split: split to take; with `data`, None takes all films.
         limit: at most this many films a class.
         split_column, label_column, patient_column: columns of `data` when named otherwise.
+        positive, negative: the finding of `data` that makes two classes, and the one of the other class; None for the
+            run's own where `data` is a table of findings.
         map_class: labels of `data` as (theirs, ours).
         out: directory for the results; None: the run, for outside films `outside/` in it.
         reporter: told of progress.
@@ -112,24 +118,26 @@ def select(
         raise UsageError(f"--out {out} is a run; results of other films would mix with its own. Name another folder.")
     if image and (data or split or limit):
         raise UsageError("--image names the films itself: leave out --data, --split and --limit.")
-    if not data and (split_column or label_column or patient_column or map_class):
-        raise UsageError("column names and --map-class describe --data, which was not given.")
+    if not data and (split_column or label_column or patient_column or positive or negative or map_class):
+        raise UsageError("column names, --positive and --map-class describe --data, which was not given.")
     if image:
         return loose_images(opened, image, out=out, reporter=reporter)
     if data is None:
         return run_split(opened, split or "test", limit, out, reporter)
-    columns = Columns(split_column, label_column, patient_column, dict(map_class))
+    columns = Columns(split_column, label_column, patient_column, dict(map_class), positive, negative)
     return outside_manifest(opened, data, columns, split=split, limit=limit, out=out, reporter=reporter)
 
 
 @dataclass(frozen=True)
 class Columns:
-    """How an outside manifest is read: column names, and its labels in the run's words."""
+    """How an outside manifest is read: column names, its labels in the run's words, and its finding of two classes."""
 
     split: str | None = None
     label: str | None = None
     patient: str | None = None
     renamed: Mapping[str, str] | None = None
+    positive: str | None = None
+    negative: str | None = None
 
 
 def run_split(
@@ -169,7 +177,7 @@ def outside_manifest(
         label_column=columns.label,
         patient_column=columns.patient,
         one_class=True,
-        findings=finding_policy(opened.config.data, opened.classes) if opened.several else None,
+        findings=_policy(opened, data, columns),
     )
     renamed = dict(columns.renamed or {})
     _check_kind(opened, manifest, data, renamed)
@@ -196,6 +204,22 @@ def outside_manifest(
     return _outside(opened, frame, manifest.root, Path(data), out)
 
 
+def _policy(opened: OpenRun, data: str | Path, columns: Columns) -> FindingPolicy | None:
+    """How findings of an outside table are read: as asked, else as the run's own were."""
+    settings = opened.config.data
+    if opened.several:
+        if columns.positive is not None:
+            raise UsageError(
+                f"--positive makes two classes, and run {opened.run.name} has several findings. Leave it out."
+            )
+        return finding_policy(settings, opened.classes)
+    if columns.positive is not None or columns.negative is not None:
+        asked = {"positive": columns.positive, "negative": columns.negative, "findings": None}
+        return finding_policy(settings.model_copy(update=asked))
+    own = settings.positive is not None and columns.label is None and holds_findings(data)
+    return finding_policy(settings) if own else None
+
+
 def _check_kind(opened: OpenRun, manifest: Manifest, data: str | Path, renamed: Mapping[str, str]) -> None:
     if manifest.several and not opened.several:
         raise DataError(
@@ -217,6 +241,17 @@ def loose_images(
     Raises:
         DataError: a path does not exist, or a folder holds no films.
     """
+    files, root = film_files(paths)
+    frame = pd.DataFrame({"path": [file.relative_to(root).as_posix() for file in files]})
+    return _outside(opened, hashed_frame(frame, root, reporter), root, root, out)
+
+
+def film_files(paths: Sequence[str | Path]) -> tuple[list[Path], Path]:
+    """Single film files and all films below folders, and the folder that all of them are in.
+
+    Raises:
+        DataError: a path does not exist, or a folder holds no films.
+    """
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
@@ -229,9 +264,7 @@ def loose_images(
         else:
             raise DataError(f"image {path} does not exist. Expected a film file or a folder of films.")
     files = list(dict.fromkeys(file.resolve() for file in files))
-    root = Path(os.path.commonpath([str(file.parent) for file in files]))
-    frame = pd.DataFrame({"path": [file.relative_to(root).as_posix() for file in files]})
-    return _outside(opened, hashed_frame(frame, root, reporter), root, root, out)
+    return files, Path(os.path.commonpath([str(file.parent) for file in files]))
 
 
 def _limited(frame: pd.DataFrame, opened: OpenRun, n: int) -> np.ndarray:
@@ -247,6 +280,8 @@ def _limited(frame: pd.DataFrame, opened: OpenRun, n: int) -> np.ndarray:
 
 def _outside(opened: OpenRun, frame: pd.DataFrame, root: Path, origin: Path, out: Path | None) -> Selection:
     size, settings = opened.classifier.image_size, opened.config.data
-    films = film_set(frame, root, opened.classes, size, settings, several=opened.several)
+    # a column of theirs is not the run's: films from outside carry what their files show
+    own = frame.drop(columns=ARTEFACT, errors="ignore")
+    films = film_set(own, root, opened.classes, size, settings, several=opened.several)
     folder = out or opened.run.outside_path(f"{origin.stem}-{key8(str(root.resolve()))}")
     return Selection(films, frame, "all", Run(folder), inside=False)

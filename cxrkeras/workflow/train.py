@@ -12,14 +12,13 @@ import pandas as pd
 
 from cxrkeras.config import PHANTOM, Config, differences, flat_overrides, load_config, overridden
 from cxrkeras.data.filmset import FilmSet
-from cxrkeras.data.pipeline import film_batches
 from cxrkeras.errors import ConfigError, RunError
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.models.backbones import backbone
 from cxrkeras.run import Run, all_runs, fresh_name, resolve_path
 from cxrkeras.store import atomic_path, exclusive, sha256_file, sweep_partials
 from cxrkeras.tables import HISTORY_COLUMNS, prediction_table
-from cxrkeras.training.batch_norm import CALIBRATION_FILMS, calibrate_batch_norm
+from cxrkeras.training.batch_norm import CALIBRATION_FILMS, calibrate_on_films
 from cxrkeras.training.gains import best_epoch
 from cxrkeras.training.layer_groups import configured_groups, layer_rates
 from cxrkeras.training.routine import EpochRecord, Progress, train_two_stages
@@ -226,12 +225,7 @@ def _layer_rates(config: Config, prepared: Prepared, reporter: Reporter) -> list
 def _calibrate(prepared: Prepared, config: Config) -> None:
     if config.training.batch_norm != "calibrate":
         return
-    films = prepared.split("train")
-    rng = np.random.default_rng([config.training.seed, CALIBRATION_FILMS])
-    rows = np.sort(rng.permutation(len(films))[:CALIBRATION_FILMS])
-    batch = film_batches(films.store, films.indices[rows], films.labels[rows], batch_size=len(rows))
-    pixels, _, _ = next(iter(batch))
-    calibrate_batch_norm(prepared.classifier, pixels)
+    calibrate_on_films(prepared.classifier, prepared.split("train"), config.training.seed)
 
 
 def _fit_from_the_start(run: Run, config: Config, prepared: Prepared, reporter: Reporter) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import zipfile
+
 import keras
 import numpy as np
 import pytest
@@ -92,6 +95,63 @@ def test_a_file_of_the_right_count_but_other_shapes_names_the_layer(tmp_path):
     keras.Model(films, x).save_weights(tmp_path / "grey.weights.h5")
     with pytest.raises(WeightsError, match=r"does not fit compact at layer '.*'\. Expected shapes"):
         load_file(compact(seed=2), tmp_path / "grey.weights.h5")
+
+
+def test_a_count_names_every_network_that_has_it(tmp_path, monkeypatch):
+    twin = dataclasses.replace(backbone("ResNet50"), name="Twin", weighted_layers=3)
+    shorter = dataclasses.replace(twin, name="Shorter", weighted_layers=2)
+    monkeypatch.setitem(BACKBONES, "Twin", twin)
+    monkeypatch.setitem(BACKBONES, "Shorter", shorter)
+    three = keras.Sequential([keras.Input((8,)), *(keras.layers.Dense(2) for _ in range(3))])
+    three.save(tmp_path / "three.keras")
+    with pytest.raises(
+        WeightsError,
+        match=r"Expected 16 layers with weights, or 17 with a head; received 3\. That is the count of Twin and of "
+        "Shorter with a head: use --backbone Twin",
+    ):
+        load_file(compact(seed=2), tmp_path / "three.keras")
+
+
+def test_a_keras_archive_is_counted_without_building_its_network(source, tmp_path, monkeypatch):
+    source.model.save(tmp_path / "w.keras")
+    monkeypatch.setattr(keras.models, "load_model", lambda *a, **k: pytest.fail("the network was built"))
+    target = compact(seed=2)
+    load_file(target, tmp_path / "w.keras")
+    assert equal_backbones(source, target)
+    with zipfile.ZipFile(tmp_path / "empty.keras", "w") as archive:
+        archive.writestr("config.json", "{}")
+    with pytest.raises(WeightsError, match="cannot be read"):
+        load_file(target, tmp_path / "empty.keras")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda w: [np.full_like(a, np.nan) if i == 0 else a for i, a in enumerate(w)], "are not finite"),
+        (lambda w: [*w[:-1], -w[-1]], "moving variances from -1 to -1. Expected positive ones"),
+        (lambda w: [*w[:-1], 0 * w[-1]], "moving variances from 0 to 0. Expected positive ones"),
+    ],
+)
+def test_weights_that_cannot_be_are_refused_and_change_nothing(tmp_path, spoil, message):
+    broken, target = compact(seed=1), compact(seed=2)
+    norm = broken.batch_norms[3]
+    norm.set_weights(spoil(norm.get_weights()))
+    broken.model.save_weights(tmp_path / "broken.weights.h5")
+    before = weights_hash(target)
+    with pytest.raises(WeightsError, match=message) as refused:
+        load_file(target, tmp_path / "broken.weights.h5")
+    assert norm.name in str(refused.value)
+    assert weights_hash(target) == before
+
+
+def test_one_dead_channel_is_no_broken_file(source, tmp_path):
+    dead, target = compact(seed=1), compact(seed=2)
+    *others, variance = dead.batch_norms[3].get_weights()
+    variance[0] = 0
+    dead.batch_norms[3].set_weights([*others, variance])
+    dead.model.save_weights(tmp_path / "dead.weights.h5")
+    load_file(target, tmp_path / "dead.weights.h5")
+    assert equal_backbones(dead, target)
 
 
 def test_sources_are_parsed_and_refused():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,13 @@ import pytest
 
 from cxrkeras.report.contents import Contents, RunTables, Viewer, ViewerFilm, ViewerMaps, ViewerRun
 from cxrkeras.report.page import Report, assemble, write_report
+from cxrkeras.report.results import RobustnessTables, SourcesTables
+from cxrkeras.robustness.answers import ArmAnswers, TestFilms
+from cxrkeras.robustness.comparison import comparison_table
+from cxrkeras.robustness.control import control_answers, control_table
+from cxrkeras.robustness.measures import results_table
+from cxrkeras.robustness.summaries import reliance_table
+from cxrkeras.sources.agreement import agreement_scores, agreement_table, measured_aucs
 
 HOSTILE = """<b>"x"&'</script>"""
 CLASSES = ("NORMAL", HOSTILE)
@@ -384,3 +392,138 @@ def study_page(study_report, tmp_path_factory) -> Path:
     """The written report of the fake study."""
     folder = tmp_path_factory.mktemp("study-report")
     return write_report(study_report, folder / "report.html", folder / "report")
+
+
+LEANS = {"imagenet": 4.0, "random": 0.5}
+SHARES = (0.0, 0.5, 1.0)
+
+
+@pytest.fixture(scope="session")
+def fake_robustness() -> RobustnessTables:
+    """Two sources under a tag and a sampled column: imagenet leans on both, random hardly; two seeds."""
+    rng = np.random.default_rng(0)
+    films = TestFilms(
+        [f"{i}.png" for i in range(120)], np.arange(120) % 3 == 0, np.arange(120) // 2, np.arange(120) % 4 < 2
+    )
+    found: dict[str, list[pd.DataFrame]] = {"results": [], "reliance": [], "comparisons": []}
+    for name, level, kind, planted in (
+        ("tag", "environment", "external", True),
+        ("column:sex=F", "patient", "demographic", False),
+    ):
+        about = {"arch": "compact", "mode": "probe", "confounder": name, "level": level, "kind": kind}
+        answers = []
+        for source, lean in LEANS.items():
+            for seed in range(2):
+                base = 1.2 * films.positive + rng.normal(size=120)
+                for p in SHARES:
+                    own = base + (0 if planted else lean * p * films.has)
+                    touched = base + lean * p if planted else None
+                    answers.append(
+                        ArmAnswers(
+                            source=source, seed=seed, fold=seed, p=p, threshold=0.5, untouched=own, touched=touched,
+                            **about,
+                        )
+                    )  # fmt: skip
+        control = control_answers(
+            films, SimpleNamespace(name=name, level=level, kind=kind, planted=planted), SHARES, (0,)
+        )
+        found["results"].append(results_table([*answers, *control], films, n_resamples=50))
+        found["reliance"].append(reliance_table(answers, films, n_resamples=50))
+        found["comparisons"].append(comparison_table(answers, films, n_resamples=50))
+    tables = {name: pd.concat(frames, ignore_index=True) for name, frames in found.items()}
+    visibility = [
+        {"confounder": "tag", "level": "environment", "kind": "external", "rms": 0.05, "area": 0.004, "n_films": 64,
+         "status": "invisible", "image_size": 64},
+        {"confounder": "column:sex=F", "level": "patient", "kind": "demographic", "rms": np.nan, "area": np.nan,
+         "n_films": 0, "status": "no_pixels_changed", "image_size": 64},
+    ]  # fmt: skip
+    return RobustnessTables(
+        name="shortcuts",
+        facts={"Results": "shortcuts"},
+        control=control_table(tables["results"]),
+        visibility=pd.DataFrame(visibility),
+        maps=_robustness_maps(),
+        hidden=_hidden(tables["reliance"]),
+        **tables,
+    )
+
+
+def _robustness_maps() -> pd.DataFrame:
+    """Layercam finds the tag once it has been learnt, eigencam does not; a mass has the tag's area as chance."""
+    rows = []
+    for seed in range(2):
+        for p in SHARES:
+            for method, drawn in (("layercam", 0.4), ("eigencam", 0.0)):
+                shared = {
+                    "source": "imagenet", "arch": "compact", "mode": "probe", "seed": seed, "confounder": "tag", "p": p,
+                    "method": method, "n": 40, "n_patients": 38, "n_degenerate": 0, "status": "ok",
+                }  # fmt: skip
+                gain = drawn * p
+                for split in ("aligned", "reversed"):
+                    for metric, value, chance in (("mass", gain + 0.01, 0.01), ("mass_gain", gain, 0.0)):
+                        rows.append(
+                            shared | {"split": split, "metric": metric, "value": value, "chance": chance}
+                            | {"ci_lo": value - 0.02, "ci_hi": value + 0.02}
+                        )  # fmt: skip
+                score = {"split": "iid", "metric": "c_score", "value": 0.5 + 0.1 * p, "chance": np.nan}
+                rows.append(shared | score | {"ci_lo": 0.4, "ci_hi": 0.7})
+    return pd.DataFrame(rows)
+
+
+def _hidden(reliance: pd.DataFrame) -> pd.DataFrame:
+    rows = []
+    for row in reliance[(reliance["confounder"] == "tag") & (reliance["p"] > 0)].to_dict("records"):
+        about = {name: row[name] for name in ("source", "arch", "mode", "confounder", "p", "reliance")}
+        leans = row["source"] == "imagenet"
+        for method in ("layercam", "eigencam"):
+            shown = leans and method == "layercam"
+            gain = 0.4 * row["p"] * shown
+            rows.append(
+                about | {"method": method, "n_seeds": 2, "auc_iid": 0.95, "auc_iid_change": 0.1}
+                | {"auc_iid_change_lo": 0.05, "auc_iid_change_hi": 0.15, "auc_reversed_change": -0.5}
+                | {"reliance_lo": row["ci_lo"], "mass_gain": gain, "ci_lo": gain - 0.02, "ci_hi": gain + 0.02}
+                | {"chance": 0.01, "n": 120, "n_patients": 60, "visible": "yes" if shown else "no"}
+                | {"hidden_from_auc": "yes" if leans else "no", "status": "ok"}
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="session")
+def fake_sources() -> SourcesTables:
+    """Three candidates of two nets and the raw pixels; the first two are tied, the third has seen the films."""
+    names = ("imagenet", HOSTILE, "seen", "raw-pixels")
+    frame = pd.DataFrame(
+        {
+            "candidate": names, "arch": ["ResNet50V2", "ResNet50V2", "compact", ""],
+            "weights": ["imagenet", "FILE.h5", "run:seen", ""], "sha256": ["a", "b", "c", ""],
+            "preprocess": ["tf", "caffe/255", "none", ""], "image_size": [128, 128, 64, 48],
+            "n_features": [2048, 2048, 64, 2304], "n_films": 300, "n_patients": 280, "n_duplicates": 0,
+            "probe_auc": [0.91, 0.9, 0.97, 0.7], "ci_lo": [0.88, 0.86, 0.95, 0.64], "ci_hi": [0.94, 0.93, 0.99, 0.76],
+            "rank": [1, 2, np.nan, np.nan], "rank_lo": [1, 1, np.nan, np.nan], "rank_hi": [2, 2, np.nan, np.nan],
+            "tied_with": [HOSTILE, "imagenet", "", ""], "difference_to_best": [0, -0.01, np.nan, np.nan],
+            "difference_lo": [0, -0.03, np.nan, np.nan], "difference_hi": [0, 0.01, np.nan, np.nan],
+            "logme": [-0.4, np.nan, -0.3, np.nan], "logme_se": [0.02, np.nan, 0.03, np.nan],
+            "h_score": [0.5, 0.45, 0.6, np.nan], "h_score_se": [0.05, 0.04, 0.06, np.nan], "prior": [1, 3, 3, np.nan],
+            "visual_distance": [np.nan, 0.12, np.nan, np.nan], "semantic_similarity": [0.25, np.nan, 1.0, np.nan],
+            "kid": np.nan, "kid_sd": np.nan, "kid_extractor": "unavailable", "saw_target": ["no", "unknown", "yes", ""],
+            "tag_reversed_auc": [0.3, 0.6, 0.5, np.nan], "lowpass_reversed_auc": [0.7, 0.8, 0.75, np.nan],
+            "unknown_fields": [3, 9, 0, np.nan],
+            "status": ["ok", "unbounded_evidence", "excluded_saw_target", "floor"],
+        }
+    )  # fmt: skip
+    cka = pd.DataFrame(
+        {"first": ["imagenet", "imagenet", HOSTILE], "second": [HOSTILE, "seen", "seen"], "cka": [0.9, 0.2, 0.3]}
+    )
+    cards = pd.DataFrame(
+        [
+            {"candidate": name, "field": field, "value": "unknown" if (name, field) == (HOSTILE, "licence") else "CXR"}
+            for name in names[:3]
+            for field in ("modality", "licence")
+        ]
+    )
+    measured = measured_aucs(pd.DataFrame({"candidate": names[:3], "auc": [0.9, 0.92, 0.91]}), frame["candidate"])
+    scores = agreement_scores(frame, measured)
+    return SourcesTables(
+        name="weights", facts={"Results": "weights"}, sources=frame, cka=cka, cards=cards,
+        agreement=agreement_table(scores), agreement_scores=scores,
+    )  # fmt: skip

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from cxrkeras.render.overlay import overlay
+from cxrkeras.report.contents import Contents
 from cxrkeras.report.page import assemble, write_report
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install cxrkeras[test]")
@@ -51,7 +52,7 @@ def view(chrome):
         chrome.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not scripts})
         chrome.get_log("browser"), chrome.get_log("performance")
         chrome.get(page.as_uri())
-        if scripts:
+        if scripts and start is not None:
             # it begins at the checkpoint that is reported; the tests step from the first
             wait_for(chrome, f"0|0|0|0|{start}")
             choose(chrome, "pick-epoch", 0)
@@ -253,3 +254,88 @@ def test_print_shows_the_state_and_no_controls(view, run_page):
     assert facts(chrome)["Checkpoint"] == "epoch 4, transfer learning"
     printed = chrome.execute_cdp_cmd("Page.printToPDF", {"printBackground": True, "preferCSSPageSize": True})
     assert base64.b64decode(printed["data"])[:5] == b"%PDF-"
+
+
+def read_table(chrome) -> list[list[str]]:
+    """Fields of the rows that are seen, from top to bottom."""
+    rows = "[...document.querySelectorAll('.sorts tbody tr')].filter((row) => row.getBoundingClientRect().height)"
+    return chrome.execute_script(f"return {rows}.map((row) => [...row.cells].map((cell) => cell.textContent))")
+
+
+def told(chrome) -> str:
+    return chrome.execute_script("return document.querySelector('.filter [role=status]').textContent")
+
+
+@pytest.fixture
+def weights_page(fake_sources, tmp_path):
+    """A page with a table that sorts."""
+    contents = Contents("Weights", "sources", "weights", "test", (), sources=(fake_sources,))
+    return write_report(assemble(contents), tmp_path / "report.html", tmp_path / "report")
+
+
+def test_a_table_sorts_by_the_keyboard_with_what_is_undefined_last(view, weights_page):
+    chrome = view(weights_page, start=None)
+    assert told(chrome) == "4 of 4 rows, as measured"
+    names = ["imagenet", HOSTILE, "seen", "raw-pixels"]
+
+    def first_column():
+        return [next(name for name in names if row[0].startswith(name)) for row in read_table(chrome)]
+
+    def heading(name):
+        heads = [head.text.split(" ")[0] for head in chrome.find_elements("css selector", ".sorts thead th")]
+        return chrome.find_elements("css selector", ".sorts thead th")[heads.index(name)]
+
+    assert first_column() == names
+    button = heading("probe").find_element("css selector", "button")
+    button.send_keys("\ue007")
+    assert first_column() == ["seen", "imagenet", HOSTILE, "raw-pixels"]
+    assert heading("probe").get_attribute("aria-sort") == "descending"
+    assert told(chrome) == "4 of 4 rows, sorted by probe AUC, descending"
+    button.send_keys(" ")
+    assert first_column() == ["raw-pixels", HOSTILE, "imagenet", "seen"]
+    assert heading("probe").get_attribute("aria-sort") == "ascending"
+    # −0.4 and −0.3 are known; the others stay last either way
+    logme = heading("LogME").find_element("css selector", "button")
+    logme.click()
+    assert first_column()[:2] == ["seen", "imagenet"]
+    logme.click()
+    assert first_column()[:2] == ["imagenet", "seen"]
+    assert heading("probe").get_attribute("aria-sort") is None
+    heading("candidate").find_element("css selector", "button").click()
+    assert heading("candidate").get_attribute("aria-sort") == "ascending"
+    assert first_column()[1:] == ["imagenet", "raw-pixels", "seen"]
+
+
+def test_a_table_filters_by_every_word(view, weights_page):
+    chrome = view(weights_page, start=None)
+    field = chrome.find_element("css selector", ".filter input")
+    assert chrome.execute_script("return arguments[0].labels[0].textContent", field).strip() == "Only rows with"
+    field.send_keys("resnet50v2 IMAGENET, tf")
+    assert [row[1] for row in read_table(chrome)] == ["ResNet50V2"]
+    assert told(chrome) == "1 of 4 rows, as measured"
+    field.clear()
+    field.send_keys("nothing like it")
+    assert read_table(chrome) == []
+    field.clear()
+    field.send_keys(" ")
+    assert len(read_table(chrome)) == 4
+    assert chrome.execute_script("return document.querySelectorAll('.sorts b').length") == 0
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_sorting_table_fits_and_is_whole_without_scripts(view, weights_page, width):
+    chrome = view(weights_page, width, start=None)
+    widest, room = chrome.execute_script("const d = document.documentElement; return [d.scrollWidth, d.clientWidth]")
+    assert widest <= room <= width
+    chrome = view(weights_page, width, scripts=False)
+    chrome.execute_cdp_cmd("DOM.enable", {})
+    root = chrome.execute_cdp_cmd("DOM.getDocument", {"depth": 0})["root"]["nodeId"]
+    found = {
+        name: chrome.execute_cdp_cmd("DOM.querySelectorAll", {"nodeId": root, "selector": name})["nodeIds"]
+        for name in (".sorts tbody tr", ".filter", ".sorts button")
+    }
+    assert {name: len(nodes) for name, nodes in found.items()} == {
+        ".sorts tbody tr": 4,
+        ".filter": 0,
+        ".sorts button": 0,
+    }

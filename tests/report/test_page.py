@@ -219,6 +219,8 @@ def test_what_was_not_measured_names_its_command(study_page):
     assert commands.pop("drift") == "cxrkeras drift --run bare"
     assert commands.pop("validity") == "cxrkeras validity --run bare"
     assert commands.pop("localization") == "cxrkeras localize --run bare --boxes FILE"
+    assert commands.pop("robustness").startswith("cxrkeras robustness --sources run:bare@best ")
+    assert commands.pop("sources").startswith("cxrkeras sources --candidate bare=run:bare@best ")
     assert set(commands.values()) == {"cxrkeras score --run bare --epoch all"}
     assert "No viewer. No films." in Page(report.html).text("p")
     assert "viewer-data" not in report.html
@@ -291,6 +293,6 @@ def test_headings_and_landmarks(parsed):
     tags = [tag for tag, _ in parsed.tags]
     assert tags.count("h1") == tags.count("main") == tags.count("nav") == 1
     labelled = {attributes.get("aria-labelledby") for tag, attributes in parsed.tags if tag == "section"}
-    assert len(labelled) == 14
+    assert len(labelled) == 16
     assert labelled <= {attributes.get("id") for _, attributes in parsed.tags}
     assert pd.Series([a.get("alt") for t, a in parsed.tags if t == "img"]).str.len().min() > 10

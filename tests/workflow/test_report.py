@@ -17,6 +17,7 @@ from cxrkeras.report import viewer as viewer_module
 from cxrkeras.run import Run
 from cxrkeras.study import Study
 from cxrkeras.study.config import parse_study
+from cxrkeras.study.results import Results
 from cxrkeras.tables import write_csv
 from cxrkeras.workflow.evidence import ensure
 from cxrkeras.workflow.map_options import MapOptions, map_options
@@ -62,8 +63,18 @@ def told() -> Ear:
 
 
 @pytest.fixture(scope="module")
-def page(scored, told):
-    return report_run(scored, reporter=told)
+def weights(tmp_path_factory) -> Results:
+    """Results of `sources` with one candidate."""
+    results = Results.create("sources", tmp_path_factory.mktemp("results") / "weights", {"seed": 0})
+    row = {"candidate": "own", "arch": "compact", "probe_auc": 0.8, "ci_lo": 0.7, "ci_hi": 0.9, "rank": 1,
+           "rank_lo": 1, "rank_hi": 1, "tied_with": "", "n_films": 40, "n_patients": 38, "status": "ok"}  # fmt: skip
+    results.write_table("sources", pd.DataFrame([row]))
+    return results
+
+
+@pytest.fixture(scope="module")
+def page(scored, weights, told):
+    return report_run(scored, beside=[weights, weights], reporter=told)
 
 
 def test_the_analysis_is_made_and_the_page_written(scored, page, told):
@@ -74,6 +85,9 @@ def test_the_analysis_is_made_and_the_page_written(scored, page, told):
     assert f"compact on {scored.config.data.path.rstrip('/').split('/')[-1]}" in html
     for command in ("cxrkeras drift --run scored", "cxrkeras validity --run scored"):
         assert command in html
+    # results that were named stand on the page, once; others are asked for
+    assert html.count("own has the highest probe AUC (0.800)") == 1
+    assert "cxrkeras robustness --sources run:scored@best" in html
     # nothing of this machine's folders
     assert str(scored.path.parent) not in html
     assert str(scored.config.data.path) not in html

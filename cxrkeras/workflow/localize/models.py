@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cxrkeras.data.films import FilmStore
-from cxrkeras.data.filmset import FilmSet
+from cxrkeras.data.filmset import FilmSet, file_hashes
 from cxrkeras.errors import RunError, UsageError, did_you_mean
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.run import Run
@@ -95,13 +95,14 @@ def films_in_run(
                 f"{', '.join(other.classes)}.{did_you_mean(name, other.classes)}"
             )
     hashes = selection.films.hashes.tolist()
-    place = {digest: row for row, digest in reversed(list(enumerate(other.frame["sha256"])))}
-    rows = np.array([place[digest] for digest in hashes if digest in place], int)
-    seen = int((other.frame["split"].iloc[rows] == "train").sum())
+    trained = set(other.frame["sha256"][other.frame["split"] == "train"])
+    seen = sum(digest in trained for digest in file_hashes(hashes))
     if seen:
         reporter.notice(
             f"{other.run.name} was trained on {seen} of the {len(hashes)} films: the comparison favours it."
         )
+    place = {digest: row for row, digest in reversed(list(enumerate(other.films.hashes.tolist())))}
+    rows = np.array([place[digest] for digest in hashes if digest in place], int)
     splits = set(other.frame["split"].iloc[rows])
     if len(rows) == len(hashes) and len(splits) == 1:
         whole = run_split(other, splits.pop(), reporter=reporter)
@@ -120,8 +121,16 @@ def _from_outside(selection: Selection, own: OpenRun, other: OpenRun) -> Selecti
     labels = [number.get(own.classes[label], -1) if label >= 0 else -1 for label in films.labels]
     settings = other.config.data
     files = [films.store.files[index] for index in films.indices]
+    alterations = films.store.alterations
     there = FilmSet(
-        store=FilmStore(files, size, resize=settings.resize, bits=settings.bits),
+        store=FilmStore(
+            files,
+            size,
+            resize=settings.resize,
+            bits=settings.bits,
+            alterations=alterations and [alterations[index] for index in films.indices],
+            names=file_hashes(films.hashes),
+        ),
         indices=np.arange(len(films)),
         labels=np.array(labels, np.int64),
         ids=films.ids,

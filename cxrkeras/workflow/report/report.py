@@ -6,6 +6,7 @@ with the command that makes it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,14 +18,16 @@ from cxrkeras.events import SILENT, Reporter
 from cxrkeras.render.efficiency import percent
 from cxrkeras.report.contents import Contents, RunTables, Viewer, ViewerFilm, ViewerRun
 from cxrkeras.report.page import assemble, write_report
-from cxrkeras.run import ARTIFACTS, Run
+from cxrkeras.run import Run
 from cxrkeras.store import check_writable, key8
 from cxrkeras.study import Member, Study
+from cxrkeras.study.results import Results
 from cxrkeras.tables import read_csv
 from cxrkeras.workflow.evidence import Evidence
 from cxrkeras.workflow.opened import OpenRun
 from cxrkeras.workflow.report.evidence import analysable, main_scores, scored_evidence
 from cxrkeras.workflow.report.localization import stored_localizations
+from cxrkeras.workflow.report.results import read_results, where
 from cxrkeras.workflow.report.viewer import viewer_films, viewer_run, viewer_selection
 
 _TEXT = (
@@ -42,7 +45,7 @@ class _Gathered:
     evidence: dict[str, Evidence]
 
 
-def report_run(run: Run, split: str = "test", *, reporter: Reporter = SILENT) -> Path:
+def report_run(run: Run, split: str = "test", *, beside: Sequence[Results] = (), reporter: Reporter = SILENT) -> Path:
     """Write the report of one run.
 
     The analysis is made where it is missing, and the viewer's maps for the other classes; nothing else is computed.
@@ -50,6 +53,7 @@ def report_run(run: Run, split: str = "test", *, reporter: Reporter = SILENT) ->
     Args:
         run: the run.
         split: evaluation split.
+        beside: directories of results whose sections the page gets.
         reporter: told of progress and of what is left out.
 
     Returns:
@@ -59,6 +63,7 @@ def report_run(run: Run, split: str = "test", *, reporter: Reporter = SILENT) ->
         RunError: the run has no checkpoint, or the report cannot be written.
     """
     check_writable(run.path)
+    further = read_results(beside)
     gathered = _gather(run, split, run.config.model.backbone, reporter)
     viewer, absent = _viewer([gathered], split, reporter)
     tables = gathered.tables
@@ -71,15 +76,18 @@ def report_run(run: Run, split: str = "test", *, reporter: Reporter = SILENT) ->
         viewer=viewer,
         viewer_absent=absent,
         facts=_facts([run], split, [tables.backbone]),
+        robustness=further.robustness,
+        sources=further.sources,
     )
     return write_report(assemble(contents), run.report_path(split), run.report_folder(split), reporter)
 
 
-def report_study(study: Study, *, reporter: Reporter = SILENT) -> Path:
+def report_study(study: Study, *, beside: Sequence[Results] = (), reporter: Reporter = SILENT) -> Path:
     """Write the report of a study; its viewer shows the first seed of every backbone.
 
     Args:
         study: the study.
+        beside: directories of results whose sections the page gets.
         reporter: told of progress and of what is left out.
 
     Returns:
@@ -89,6 +97,7 @@ def report_study(study: Study, *, reporter: Reporter = SILENT) -> Path:
         RunError: the study has no run with a checkpoint, or the report cannot be written.
     """
     check_writable(study.path)
+    further = read_results(beside)
     split = study.config.study.split
     present = {run.path.name: run for run in study.runs()}
     members = [member for member in study.members() if member.name in present and present[member.name].epochs()]
@@ -116,6 +125,8 @@ def report_study(study: Study, *, reporter: Reporter = SILENT) -> Path:
         viewer=viewer,
         viewer_absent=absent,
         facts=_facts(runs, split, labels),
+        robustness=further.robustness,
+        sources=further.sources,
     )
     return write_report(assemble(contents), study.report_path, study.report_folder, reporter)
 
@@ -156,7 +167,7 @@ def _gather(run: Run, split: str, label: str, reporter: Reporter, variant: str =
         scores = pd.concat([analysis.scores, more], ignore_index=True)
     tables = RunTables(
         name=run.name,
-        where=_where(run),
+        where=where(run.path),
         backbone=label,
         seed=run.config.training.seed,
         classes=run.classes,
@@ -232,14 +243,6 @@ def _validity(run: Run, split: str, name: str) -> pd.DataFrame:
 
 def _table(file: Path) -> pd.DataFrame:
     return read_csv(file, text=_TEXT) if file.exists() else pd.DataFrame()
-
-
-def _where(run: Run) -> str:
-    """What `--run` takes from this directory; the name alone where the run lies elsewhere, for paths stay private."""
-    path, here = run.path.resolve(), Path.cwd()
-    if path.parent == (here / ARTIFACTS).resolve() or not path.is_relative_to(here):
-        return run.name
-    return path.relative_to(here).as_posix()
 
 
 def _data_name(run: Run) -> str:
