@@ -22,12 +22,14 @@ NAN = float("nan")
 GROUP = ("source", "arch", "mode", "confounder", "p")
 HIDDEN_COLUMNS = (
     *GROUP, "method", "n_seeds", "auc_iid", "auc_iid_change", "auc_iid_change_lo", "auc_iid_change_hi",
-    "auc_reversed_change", "reliance", "reliance_lo", "mass_gain", "ci_lo", "ci_hi", "chance", "n", "n_patients",
+    "auc_reversed_change", "reliance", "reliance_lo", "mass_gain", "ci_lo", "ci_hi", "chance", "n_map_seeds", "n",
+    "n_patients",
     "visible", "hidden_from_auc", "status",
 )  # fmt: skip
 
 NO_GAIN: dict[str, Any] = {
-    **dict.fromkeys(("mass_gain", "ci_lo", "ci_hi", "chance"), NAN), "n": 0, "n_patients": 0, "visible": UNDEFINED,
+    **dict.fromkeys(("mass_gain", "ci_lo", "ci_hi", "chance"), NAN), "n_map_seeds": 0, "n": 0, "n_patients": 0,
+    "visible": UNDEFINED,
 }  # fmt: skip
 
 
@@ -56,9 +58,9 @@ def hidden_table(
         `HIDDEN_COLUMNS`. `auc_iid`: AUC of the split with the artefact as in training, seeds averaged;
         `auc_iid_change`, `auc_reversed_change`: against p = 0 of the same seeds. `mass_gain`: the mass that the
         artefact adds on its own place, over all explained films, minus the same at p = 0 film by film, seeds averaged,
-        with its patient-bootstrap interval. `chance`: share of the picture that is the artefact's place.
-        `visible`: ``yes`` where the interval lies above 0 and the gain is at least `chance`, ``no`` elsewhere,
-        ``undefined`` without a place, a value or an interval. `hidden_from_auc`: ``yes`` where the i.i.d. AUC did not
+        with its patient-bootstrap interval; `n_map_seeds`: the seeds whose arms the method explained. `chance`: share
+        of the picture that is the artefact's place. `visible`: ``yes`` where the interval lies above 0 and the gain is
+        at least `chance`, ``no`` elsewhere, ``undefined`` without a place, a value or an interval. `hidden_from_auc`: ``yes`` where the i.i.d. AUC did not
         fall (its change is 0 or more, or the interval reaches 0) although the reliance has an interval above 0.
         `status`: ``ok``, ``no_region``, ``no_unconfounded_arm``, ``undefined``, ``too_few_patients``, or that of the
         AUC.
@@ -164,6 +166,7 @@ def _added_gain(films: pd.DataFrame, p: float, seeds: set[int], n_resamples: int
         "ci_lo": added.low,
         "ci_hi": added.high,
         "chance": area,
+        "n_map_seeds": paired["seed"].nunique(),
         "n": len(of_film),
         "n_patients": added.n_patients,
         "visible": shown,
@@ -204,5 +207,5 @@ def _gain_words(row: pd.Series) -> str:
     if np.isnan(row["mass_gain"]):
         return ""
     if np.isnan(row["ci_lo"]):
-        return f" ({row['mass_gain']:+.3f} of the mass)"
-    return f" ({row['mass_gain']:+.3f} of the mass, {row['ci_lo']:.3f} to {row['ci_hi']:.3f})"
+        return f" ({row['mass_gain']:+z.3f} of the mass)"
+    return f" ({row['mass_gain']:+z.3f} of the mass, {row['ci_lo']:z.3f} to {row['ci_hi']:z.3f})"

@@ -153,7 +153,7 @@ def test_seeds_are_averaged_film_by_film():
     table = hidden_table(answers, FILMS, mass_table(films), films, reliance_table(answers, FILMS))
     (row,) = table.to_dict("records")
     assert row["mass_gain"] == pytest.approx((0.1 + 0.4) / 2)
-    assert row["n_seeds"] == 2
+    assert row["n_seeds"] == row["n_map_seeds"] == 2
 
 
 def test_auc_that_falls_or_an_arm_that_leans_on_nothing_hides_nothing():

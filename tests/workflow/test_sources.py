@@ -343,6 +343,8 @@ def test_wrong_requests_say_what_is_wrong(asked, phantom_folder, tmp_path):
         wanted(reduce="256")
     with pytest.raises(UsageError, match="unknown candidate 'b'"):
         wanted(source_images={"b": tmp_path})
+    with pytest.raises(UsageError, match="the configuration confounds its own films"):
+        wanted(confounder={"spec": "tag", "p": 0.5})
     with pytest.raises(DataError, match="does not exist"):
         wanted(truth=tmp_path / "none.csv")
     with pytest.raises(UsageError, match="pca:100 cannot be fitted for oracle: it has 2 features"):

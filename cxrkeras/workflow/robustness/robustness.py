@@ -29,7 +29,7 @@ from cxrkeras.workflow.robustness.data import RobustnessData, robustness_data
 from cxrkeras.workflow.robustness.finetune import arm_training, is_trained, train_all, tuned_arms
 from cxrkeras.workflow.robustness.kept import KeptArms, key_of
 from cxrkeras.workflow.robustness.maps import ArmMaps, arm_maps
-from cxrkeras.workflow.robustness.maps_explained import MapMemory
+from cxrkeras.workflow.robustness.maps_explained import MapMemory, made_from_features
 from cxrkeras.workflow.robustness.maps_gallery import save_shortcut_gallery
 from cxrkeras.workflow.robustness.plan import announced, arm_plan
 from cxrkeras.workflow.robustness.probe import fitted_arms, split_versions
@@ -151,7 +151,14 @@ class _Work:
 
     def _is_measured(self, key: tuple) -> bool:
         arm = self.kept.arms.get(key)
-        return arm is not None and set(self.settings.methods) <= self.kept.methods_of(arm.answers)
+        return arm is not None and set(self._methods_of(arm)) <= self.kept.methods_of(arm.answers)
+
+    def _methods_of(self, arm: Arm) -> tuple[str, ...]:
+        """Methods that explain an arm; of probes, those that pass the whole network again explain the first seed."""
+        methods = self.settings.methods
+        if arm.answers.mode != "probe" or arm.answers.seed == 0:
+            return methods
+        return tuple(name for name in methods if made_from_features(name))
 
     def _take(self, opened: OpenCandidate, arms: Iterator[Arm], confounder: Confounder) -> None:
         """Keep arms as they come, each with what its maps do while its weights are in the classifier."""
@@ -159,9 +166,9 @@ class _Work:
         shown: dict[float, ArmMaps] = {}
         for arm in arms:
             self.kept.add(arm, films)
-            if self.settings.methods:
+            if methods := self._methods_of(arm):
                 tested = self._tested(opened, confounder)
-                found = arm_maps(opened, tested, films, confounder, self.settings.methods, arm.answers, memory=memory)
+                found = arm_maps(opened, tested, films, confounder, methods, arm.answers, memory=memory)
                 self.kept.add_maps(found.table, found.films)
                 if arm.answers.seed == 0:
                     shown[arm.answers.p] = found

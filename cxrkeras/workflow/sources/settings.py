@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from cxrkeras.config import DataSettings
-from cxrkeras.errors import DataError, UsageError, WeightsError, unknown
+from cxrkeras.errors import ConfigError, DataError, UsageError, WeightsError, unknown
 from cxrkeras.models.weights import SUFFIXES, parse_weights
 from cxrkeras.sources.candidates import RUN, Candidate, checked_candidates, parse_candidate
 from cxrkeras.workflow.sources.features import RAW_PIXELS
@@ -139,6 +139,11 @@ def sources_settings(
         raise UsageError(f"the name {taken[0]} is taken. Expected another one for each candidate.")
     typed = {"config": config, "data": data, **settings}
     configured = resolved_config(config, data, settings).data
+    if configured.confounder is not None:
+        raise ConfigError(
+            "the configuration confounds its own films (data.confounder), and sources compares on films as they are. "
+            "Take data.confounder out."
+        )
     folders = {name: Path(path) for name, path in (source_images or {}).items()}
     for name in folders:
         if name not in names:
