@@ -60,10 +60,10 @@ def hidden_table(
         artefact adds on its own place, over all explained films, minus the same at p = 0 film by film, seeds averaged,
         with its patient-bootstrap interval; `n_map_seeds`: the seeds whose arms the method explained. `chance`: share
         of the picture that is the artefact's place. `visible`: ``yes`` where the interval lies above 0 and the gain is
-        at least `chance`, ``no`` elsewhere, ``undefined`` without a place, a value or an interval. `hidden_from_auc`: ``yes`` where the i.i.d. AUC did not
-        fall (its change is 0 or more, or the interval reaches 0) although the reliance has an interval above 0.
-        `status`: ``ok``, ``no_region``, ``no_unconfounded_arm``, ``undefined``, ``too_few_patients``, or that of the
-        AUC.
+        at least `chance`, ``no`` elsewhere, ``undefined`` without a place, a value or an interval.
+        `hidden_from_auc`: ``yes`` where the i.i.d. AUC did not fall (its change is 0 or more, or the interval reaches
+        0) although the reliance has an interval above 0. `status`: ``ok``, ``no_region``, ``no_unconfounded_arm``,
+        ``undefined``, ``too_few_patients``, or that of the AUC.
 
     Raises:
         ScoreInputError: answers that do not fit the films, or an arm that stands twice.
