@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cxrkeras.errors import ScoreInputError, UsageError
-from cxrkeras.probe.logistic import optimum, spanned
+from cxrkeras.probe.logistic import optima, spanned
 from cxrkeras.probe.threads import one_thread
 from cxrkeras.stats import exact_auc
 
@@ -138,17 +138,11 @@ def probe_path(
             "the features are the same for all films, so there is nothing to learn. Expected features that vary. "
             "Check the weights and the preprocessing that they were computed with."
         )
-    data = spanned(centred / scale)
-    counts = np.bincount(codes)
-    truth = (codes[:, None] == 1).astype(np.float64) if len(counts) == 2 else np.eye(len(counts))[codes]
-    weight = (len(codes) / (len(counts) * counts))[codes] if balanced else np.ones(len(codes))
-    probes, start = [], None
-    for c in cs:
-        found = optimum(data, truth, c, weight, start)
-        start = found.coordinates
-        weights = found.weights / scale
-        bias = found.bias - centre @ weights
-        binary = len(counts) == 2
+    probes = []
+    for c, (found, offset) in zip(cs, optima(spanned(centred / scale), codes, cs, balanced=balanced), strict=True):
+        weights = found / scale
+        bias = offset - centre @ weights
+        binary = weights.shape[1] == 1
         probes.append(Probe(weights[:, 0] if binary else weights, float(bias[0]) if binary else bias, float(c)))
     return probes
 
