@@ -64,8 +64,8 @@ def robustness(
     column:NAME=VALUE changes no pixel but chooses films, so that the value goes with the class.
 
     Without --data and --config it works on the embedded phantom films. --positive names the class that the confounder
-    goes with (the last if none is named), or a finding of a table of findings. Repeating the command goes on where it
-    was stopped; other sources, confounders or p are added to what is there.
+    goes with (if none is named, the last that is not called normal or "no …"), or a finding of a table of findings.
+    Repeating the command goes on where it was stopped; other sources, confounders or p are added to what is there.
 
     \b
     Examples:
@@ -122,17 +122,12 @@ def _print_result(result: RobustnessResult, form: str) -> None:
 
 
 def _print_tables(result: RobustnessResult, form: str) -> None:
-    from cxrkeras.workflow.robustness.printed import printed_comparisons, printed_hidden, printed_reliance, spoken
+    from cxrkeras.workflow.robustness.printed import printed_tables, spoken
 
-    path, tables = result.results.path, result.tables
-    title = f"{path}: how far each source leans on it (AUC clean − reversed, beyond p = 0; 95 % over patients)"
-    print_table(printed_reliance(tables), form, title=title)
-    if len(tables["comparisons"]):
-        title = "sources compared: AUC with the artefact on the wrong class (other splits: comparisons.csv)"
-        print_table(printed_comparisons(tables), form, title=title)
-    if len(hidden := printed_hidden(tables)):
-        print_table(hidden, form, title="what AUC hides and the maps show, at the largest p (the others: hidden.csv)")
-    for sentence in spoken(tables):
+    for title, table in printed_tables(result.tables):
+        print_table(table, form, title=f"{result.results.path}: {title}")
+    for sentence in spoken(result.tables):
         click.echo(sentence)
     click.echo(f"tables: {result.results.tables_path('results').parent}")
     click.echo(f"figure: {result.results.figure_path('robustness')}")
+    click.echo(f"page: cxrkeras report --run {result.results.path}")

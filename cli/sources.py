@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from cxrkeras_cli.options import Renamed, data_options, positive_options
 from cxrkeras_cli.output import format_option, json_rows, print_json, print_table, reporter
 from cxrkeras_cli.tensorflow import load_tensorflow
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FOLDER = Renamed("NAME=DIR", "nih=nih_images/")
 FILE = Renamed("NAME=FILE.npz", "convirt=features.npz")
@@ -71,7 +74,7 @@ def sources(ctx: click.Context, glossary: bool, form: str, **options: Any) -> No
     if glossary:
         from cxrkeras.sources.glossary import glossary_table
 
-        print_table(glossary_table(), form)
+        _print_glossary(glossary_table(), form)
         return
     show = reporter(ctx)
     for name in ("source_images", "features"):
@@ -103,6 +106,15 @@ def sources(ctx: click.Context, glossary: bool, form: str, **options: Any) -> No
         click.echo(f"\nTo fine-tune the top {len(result.commands)}; give their test AUCs with --truth FILE.csv:")
         for command in result.commands:
             click.echo(f"  {command}")
+
+
+def _print_glossary(glossary: pd.DataFrame, form: str) -> None:
+    if form != "table":
+        print_table(glossary, form)
+        return
+    for row in glossary.itertuples():
+        click.echo(click.wrap_text(f"{row.term}: {row.definition}", 110))
+        click.echo(click.wrap_text(row.computed_as, 110, initial_indent="    ", subsequent_indent="    "))
 
 
 def _by_name(option: str, pairs: tuple[tuple[str, str], ...]) -> dict[str, str]:

@@ -22,6 +22,16 @@ def test_the_same_settings_take_a_directory_up_and_others_are_refused(tmp_path):
     assert opened.settings == {"data": "films", "size": 64}
 
 
+def test_settings_of_a_command_that_measured_nothing_bind_nobody(tmp_path):
+    Results.create("robustness", tmp_path / "r", {"size": 64}).update_info(sources={"random": 64})
+    again = Results.create("robustness", tmp_path / "r", {"size": 96})
+    assert (again.settings, again.info) == ({"size": 96}, {})
+    run = again.run_path("random-p0-seed0")
+    run.mkdir(parents=True)
+    with pytest.raises(RunError, match="size stored 96, received 64"):
+        Results.create("robustness", tmp_path / "r", {"size": 64})
+
+
 def test_facts_are_merged(tmp_path):
     made = Results.create("sources", tmp_path / "s", {})
     made.update_info(seconds=1.5)

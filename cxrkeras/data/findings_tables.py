@@ -102,7 +102,7 @@ def with_two_classes(
     """The films with the policy's positive finding, and those without it or with the negative one, as two classes.
 
     A film that is unknown by the policy, or has neither or both findings, is left out and counted. Where no mark is
-    called `No Finding`, `negative` may still be: films whose every finding is known to be absent.
+    called `No Finding`, `negative` may still be: films whose every finding, of two or more, is known to be absent.
 
     Args:
         frame: the films.
@@ -122,7 +122,8 @@ def with_two_classes(
     if policy.negative is None:
         without, clean = truth[positive].eq(0), "unknown"
     else:
-        if plain_name(policy.negative) == plain_name(NO_FINDING) and NO_FINDING not in marks:
+        spelled = any(plain_name(name) == plain_name(NO_FINDING) for name in marks)
+        if plain_name(policy.negative) == plain_name(NO_FINDING) and not spelled and len(marks.columns) > 1:
             truth = truth.assign(**{NO_FINDING: truth.eq(0).all(axis=1).astype("float64")})
         other, clean = _resolved(policy.negative, list(truth), source), "unknown, or with neither or both"
         if other == positive:

@@ -80,6 +80,16 @@ def source_preprocessing(source: WeightSource, row: Backbone, explicit: str | No
     return row.preprocessing
 
 
+def check_imagenet(row: Backbone) -> None:
+    """Refuse a backbone that no ImageNet weights were published for.
+
+    Raises:
+        WeightsError: there are none.
+    """
+    if row.imagenet_file is None:
+        raise WeightsError(f"{row.name} has no ImageNet weights. Expected random, run:NAME or a file as its weights.")
+
+
 def load_imagenet(classifier: Classifier) -> str:
     """Load Keras's ImageNet weights into the backbone and return the file's SHA-256.
 
@@ -87,8 +97,7 @@ def load_imagenet(classifier: Classifier) -> str:
         WeightsError: no such weights for this backbone, or they can neither be found nor downloaded.
     """
     row = classifier.backbone
-    if row.imagenet_file is None:
-        raise WeightsError(f"{row.name} has no ImageNet weights. Use --weights random, run:NAME or a file.")
+    check_imagenet(row)
     home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
     expected = home / "models" / row.imagenet_file
     builder = getattr(keras.applications, row.name)

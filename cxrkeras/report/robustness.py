@@ -179,7 +179,8 @@ def _map_panels(start: str, maps: pd.DataFrame, confounder: str) -> Iterator[Pan
             title = f"C-Score, films as in training: {name}"
             points = seed_means(score).rename(columns={"p": "epoch", "value": "score"})
             points = points.rename(columns={"ci_lo": "ci_low", "ci_hi": "ci_high"})
-            figure = curve_panel(points, methods, title, quantity="C-Score", across="share p in training")
+            ticks = [(share, f"{share:g}") for share in sorted(set(points["epoch"]))]
+            figure = curve_panel(points, methods, title, quantity="C-Score", across="share p in training", ticks=ticks)
             yield panel_of(
                 f"{start}-cscore-{'-'.join(key)}", title, figure, largest_words(score, "value", title, "method")
             )

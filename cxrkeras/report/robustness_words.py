@@ -136,9 +136,9 @@ def _pair_words(row: dict[str, Any]) -> str:
     told = (
         f"{row['first']} less {row['second']} {interval(row['difference'], row['ci_lo'], row['ci_hi'], row['status'])}"
     )
-    tested = {"p over patients": "p_bootstrap", "Holm over p": "p_holm", "sign flip": "p_sign_flip"}
+    tested = {"over patients": "p_bootstrap", "Holm over the shares": "p_holm", "sign flip": "p_sign_flip"}
     known = [f"{words} {number(row[name])}" for words, name in tested.items() if not is_undefined(row[name])]
-    return f"{told} ({', '.join(known)})" if known else told
+    return f"{told} (p-value {', '.join(known)})" if known else told
 
 
 def control_words(control: pd.DataFrame) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,7 @@
 Arrays in, arrays and tables out; knows no network, no file and no run.
 """
 
-from cxrkeras.robustness.alteration import PlantedAlteration, film_alterations
+from cxrkeras.robustness.alteration import PlantedAlteration, alters_all_films, film_alterations
 from cxrkeras.robustness.answers import ArmAnswers, TestFilms
 from cxrkeras.robustness.assignment import SPLITS, assign, assignment_notice, planted_split, sampled_split
 from cxrkeras.robustness.comparison import COMPARISON_COLUMNS, comparison_table
@@ -42,6 +42,7 @@ __all__ = [
     "Sampled",
     "Tag",
     "TestFilms",
+    "alters_all_films",
     "assign",
     "assignment_notice",
     "comparison_table",

@@ -56,7 +56,8 @@ def film_alterations(
     """What is done to films without and with the artefact.
 
     A marker acts on the film in its own size. Filter and noise act at the size of the model's input, because the
-    antialiased resize would take away most of what they do to a larger film; or, as the study did, before it.
+    antialiased resize would take away most of what they do to a larger film; or, as the study did, before it. Films
+    without the artefact then go through the same size: one resize more would be a shortcut of its own.
 
     Args:
         confounder: a planted one.
@@ -71,4 +72,9 @@ def film_alterations(
     if confounder.study_side is not None:
         at = (confounder.study_side,) * 2 if as_study else size
     versions = [PlantedAlteration(confounder, touched, at, seed) for touched in (False, True)]
-    return (versions[0] if confounder.alters_all else None), versions[1]
+    return (versions[0] if alters_all_films(confounder, as_study=as_study) else None), versions[1]
+
+
+def alters_all_films(confounder: Planted, *, as_study: bool = False) -> bool:
+    """Whether films without the artefact, too, are not what their files show at the model's input."""
+    return confounder.alters_all or (as_study and confounder.study_side is not None)

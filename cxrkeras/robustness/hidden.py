@@ -188,19 +188,27 @@ def _auc_words(row: pd.Series) -> str:
     if row["hidden_from_auc"] == NO:
         leans = "with a reliance that cannot be told from 0" if not row["reliance_lo"] > 0 else "so AUC shows it"
         return f"{change}, {leans}"
-    return f"what AUC hides is undefined ({row['status']})"
+    reason = "no interval" if row["status"] in ("ok", NO_REGION) else row["status"]
+    return f"what AUC hides is undefined ({reason})"
 
 
 def _map_words(rows: pd.DataFrame) -> str:
     if (rows["status"] == NO_REGION).all():
-        return "the artefact has no place of its own, so the maps have no mass to measure; see their C-Score"
+        return "it has no place of its own on a film, so the maps have no mass to measure; see their C-Score"
     parts = []
     for answer, words in ((YES, "shown by"), (NO, "not shown by"), (UNDEFINED, "undefined for")):
         own = rows[rows["visible"] == answer]
         if len(own):
-            each = [f"{row['method']}{_gain_words(row)}" for _, row in own.iterrows()]
-            parts.append(f"{words} the maps of {', '.join(each)}")
+            parts.append(f"{words} the maps of {_methods_words(own, answer)}")
     return "; ".join(parts)
+
+
+def _methods_words(rows: pd.DataFrame, answer: str) -> str:
+    """Each method with its gain where maps show it; where they do not, the names and the largest gain."""
+    if answer == NO and len(rows) > 1:
+        largest = rows.loc[rows["mass_gain"].idxmax()]
+        return f"{', '.join(rows['method'])}, at most{_gain_words(largest).replace(' (', ' ', 1).removesuffix(')')}"
+    return ", ".join(f"{row['method']}{_gain_words(row)}" for _, row in rows.iterrows())
 
 
 def _gain_words(row: pd.Series) -> str:

@@ -49,7 +49,7 @@ class Results:
             RunError: the directory holds something else, or results with other settings.
         """
         results = cls(results_path(name_or_path), kind)
-        if results._yaml.is_file():
+        if results._yaml.is_file() and results._begun:
             if told := _differences(results.settings, fixed):
                 raise RunError(
                     f"{results.path} was started with other settings: {told}. Repeat the command that started it, or "
@@ -57,15 +57,16 @@ class Results:
                 )
             check_writable(results.path)
             return results
+        if results._yaml.is_file():
+            # a command that failed before it measured anything binds nobody to its settings
+            return results._settled(fixed)
         strange = [file.name for file in results.path.iterdir()] if results.path.exists() else []
         if strange := sorted(name for name in strange if not name.startswith(".")):
             raise RunError(
                 f"{results.path} exists and holds no results of `cxrkeras {kind}` (but {', '.join(strange[:3])}). "
                 "Expected a new name, or an empty directory."
             )
-        check_writable(results.path)
-        write_text(results._yaml, yaml.safe_dump(fixed, sort_keys=False, allow_unicode=True))
-        return results
+        return results._settled(fixed)
 
     @classmethod
     def open(cls, name_or_path: str | os.PathLike[str]) -> Results:
@@ -78,12 +79,25 @@ class Results:
         for kind in get_args(Kind):
             if cls(path, kind)._yaml.is_file():
                 return cls(path, kind)
-        found = [file.parent.name for kind in get_args(Kind) for file in ARTIFACTS.glob(f"*/{kind}.yaml")]
+        found = results_names()
         listed = f" Results under {ARTIFACTS}/: {', '.join(sorted(found))}." if found else ""
         raise RunError(
             f"no results at {path} (it has neither {' nor '.join(f'{kind}.yaml' for kind in get_args(Kind))})."
             f"{listed}{did_you_mean(path.name, found)} `cxrkeras robustness` and `cxrkeras sources` make them."
         )
+
+    @property
+    def _begun(self) -> bool:
+        """Whether a table or a run is there."""
+        folders = (self.tables_path("any").parent, self.run_path("any").parent)
+        return any(folder.is_dir() and any(folder.iterdir()) for folder in folders)
+
+    def _settled(self, fixed: dict[str, Any]) -> Results:
+        """The directory with these settings and no facts beside them."""
+        check_writable(self.path)
+        self._json.unlink(missing_ok=True)
+        write_text(self._yaml, yaml.safe_dump(fixed, sort_keys=False, allow_unicode=True))
+        return self
 
     @property
     def name(self) -> str:
@@ -149,6 +163,11 @@ class Results:
     def report_folder(self) -> Path:
         """The report's figures and tables as files of their own."""
         return self.path / "report"
+
+
+def results_names() -> list[str]:
+    """Names of the directories of results under `./artifacts`."""
+    return [file.parent.name for kind in get_args(Kind) for file in ARTIFACTS.glob(f"*/{kind}.yaml")]
 
 
 def results_path(name_or_path: str | os.PathLike[str]) -> Path:

@@ -18,7 +18,7 @@ from cxrkeras.events import SILENT, Reporter
 from cxrkeras.models.backbones import backbone
 from cxrkeras.models.classifier import LOGITS, Classifier
 from cxrkeras.models.inference import pooled_features
-from cxrkeras.models.weights import parse_weights, source_preprocessing
+from cxrkeras.models.weights import check_imagenet, parse_weights, source_preprocessing
 from cxrkeras.run import Run
 from cxrkeras.training.batch_norm import calibrate_on_films
 from cxrkeras.workflow.first_weights import load_first_weights, source_run
@@ -194,6 +194,24 @@ def candidate_size(candidate: Candidate, image_size: int | None = None) -> int:
     if origin is not None:
         return int(origin.config.model.image_size or backbone(origin.config.model.backbone).size)
     return backbone(candidate.backbone).size
+
+
+def check_candidate(candidate: Candidate) -> None:
+    """Refuse a candidate that cannot be opened, as far as names and files tell: before any film is read.
+
+    Raises:
+        WeightsError, RunError, CheckpointError, BackboneError: weights, run, epoch or backbone that do not exist.
+    """
+    row = None if candidate.backbone is None else backbone(candidate.backbone)
+    try:
+        source = parse_weights(candidate.weights)
+        if source.kind == "imagenet":
+            check_imagenet(row)
+    except WeightsError as error:
+        raise WeightsError(f"candidate {candidate.name}: {error}") from error
+    origin = source_run(source, None if row is None else row.name)
+    if origin is not None:
+        origin.resolve_epoch(source.epoch)
 
 
 def open_candidate(

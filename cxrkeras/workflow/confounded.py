@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +26,8 @@ from cxrkeras.robustness.sampled import LEVELS, UNKNOWN
 
 # Column of the manifest: 1 where a film carries the planted artefact.
 ARTEFACT = "artefact"
+# Classes that are the absence of a finding, as `plain_name` writes them.
+_NO_FINDING = re.compile(r"normal|healthy|negative|control|none|not?_.+")
 
 
 def confounded_manifest(manifest: Manifest, settings: ConfounderSettings, finding: str | None = None) -> Manifest:
@@ -51,7 +54,7 @@ def confounded_manifest(manifest: Manifest, settings: ConfounderSettings, findin
     positive = positive_class(manifest.classes, settings.positive, finding)
     notices = []
     if settings.positive is None:
-        why = "the finding" if finding else f"the last of {', '.join(manifest.classes)}"
+        why = "the finding" if finding else f"of {', '.join(manifest.classes)}"
         notices.append(f"Positive class: {positive}, {why}.")
     if confounder.kind == UNKNOWN:
         notices.append(
@@ -67,7 +70,9 @@ def confounded_manifest(manifest: Manifest, settings: ConfounderSettings, findin
 
 
 def positive_class(classes: Sequence[str], name: str | None, finding: str | None = None) -> str:
-    """The class that a confounder goes with: the named one, else the finding, else the last in sorted order.
+    """The class that a confounder goes with: the named one, else the finding, else the last that is a finding.
+
+    Classes called normal, healthy, negative or "no …" are no finding; where all are, it is the last in sorted order.
 
     Args:
         classes: class names.
@@ -78,7 +83,8 @@ def positive_class(classes: Sequence[str], name: str | None, finding: str | None
         UsageError: no such class.
     """
     if name is None and finding is None:
-        return sorted(classes)[-1]
+        found = [one for one in classes if not _NO_FINDING.fullmatch(plain_name(one))]
+        return sorted(found or classes)[-1]
     wanted = str(name or finding)
     if wanted in classes:
         return wanted

@@ -14,6 +14,7 @@ from cxrkeras.data.films import FilmStore
 from cxrkeras.data.filmset import FilmSet, altered_hashes
 from cxrkeras.data.findings import FindingPolicy, truth_of
 from cxrkeras.data.fractions import label_fraction
+from cxrkeras.data.layouts import TABLE_NAMES
 from cxrkeras.data.manifest import Manifest, read_manifest
 from cxrkeras.data.phantom import cached_phantom
 from cxrkeras.data.splits import limit_films, prepare_splits
@@ -21,6 +22,12 @@ from cxrkeras.errors import DataError, FilmError
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.store import sha256_file
 from cxrkeras.workflow.confounded import configured_alterations, confounded_manifest
+
+
+def data_name(path: str) -> str:
+    """What films are called after: their folder or table, or the folder of a table that is called like any other."""
+    where = Path(path) if path == PHANTOM else Path(path).expanduser().resolve()
+    return where.parent.name if where.name.lower() in TABLE_NAMES else where.stem
 
 
 def configured_manifest(settings: DataSettings, reporter: Reporter = SILENT) -> Manifest:

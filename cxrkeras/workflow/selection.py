@@ -280,7 +280,7 @@ def _limited(frame: pd.DataFrame, opened: OpenRun, n: int) -> np.ndarray:
 
 def _outside(opened: OpenRun, frame: pd.DataFrame, root: Path, origin: Path, out: Path | None) -> Selection:
     size, settings = opened.classifier.image_size, opened.config.data
-    # a column of theirs is not the run's: films from outside carry what their files show
+    # a column of theirs is not the run's: films from outside never carry its artefact
     own = frame.drop(columns=ARTEFACT, errors="ignore")
     films = film_set(own, root, opened.classes, size, settings, several=opened.several)
     folder = out or opened.run.outside_path(f"{origin.stem}-{key8(str(root.resolve()))}")

@@ -50,6 +50,15 @@ def test_report_says_where_it_is_and_how_large(cx, run_copy, asked):
     assert asked == [("copy", "test"), ("copy", "val")]
 
 
+def test_results_are_meant_where_their_name_is_most_like_the_one_given(cx, run_copy):
+    from cxrkeras.study.results import Results
+
+    Results.create("robustness", "lean-kermany", {})
+    code, _, err = cx("report", "--run", "lean-kermny")
+    assert code == 1
+    assert "Did you mean 'lean-kermany'" in err
+
+
 def test_what_does_not_exist_or_contradicts_is_refused(cx, run_copy):
     code, _, err = cx("report", "--study", "x", "--run", run_copy.path)
     assert code == 2

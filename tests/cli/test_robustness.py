@@ -44,6 +44,9 @@ def test_tables_sentences_and_files(cx, small):
         "is not the reliance of a fine-tuned model",
     ):
         assert words in out
+    table = out[: out.index("Control:")]
+    assert "(tiny, mode probe, seeds: 1)" in " ".join(table.split())
+    assert max(len(line.rstrip()) for line in table.splitlines()) <= 120
     code, out, _ = cx("robustness", *small, "--run", "lean", "--format", "json")
     told = json.loads(out)
     assert {len(told[name]) for name in ("results", "control")} == {20, 10}
@@ -61,17 +64,21 @@ def test_tables_sentences_and_files(cx, small):
     [
         (("--p", "0,half"), "--p '0,half' is no list of shares"),
         (("--p", "1.5"), "Expected 0 to 1, received 1.5"),
-        (("--positive", "lobr"), "unknown class 'lobr'. Expected one of: lobar, normal. Did you mean 'lobar'?"),
+        (("--positive", "lobr"), "positive class 'lobr'. Expected one of: lobar, normal. Did you mean 'lobar'?"),
         (("--confounders", "tagg"), "Did you mean 'tag'"),
         (("--confounders", "column:sx=F"), "Did you mean 'sex'"),
         (("--sources", "imagnet"), "Did you mean 'imagenet'"),
         (("--method", "layercm"), "Did you mean 'layercam'"),
+        (("--p", ""), "no share p is given. Expected one or more of 0 to 1"),
+        (("--confounders", "tag,column:sex=X"), "no film has sex=X"),
+        (("--sources", "imagenet"), "tiny has no ImageNet weights. Expected random, run:NAME or a file"),
         (("--epochs", "1,1"), "--epochs is of trainings: use it with --mode finetune"),
     ],
 )
 def test_wrong_usage(cx, small, arguments, message):
     code, out, err = cx("robustness", *small, *arguments)
-    # what the films lack is found out in the films
-    assert code == (1 if "column:sx=F" in arguments else 2)
+    # what films and weights lack is a failure; what was typed wrong is usage
+    assert code == (1 if any(word in message for word in ("'sex'", "sex=X", "ImageNet")) else 2)
+    assert not Path("artifacts").exists()
     assert out == ""
     assert message in err

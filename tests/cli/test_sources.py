@@ -13,6 +13,9 @@ def test_the_glossary_needs_no_candidate(cx):
     assert code == 0
     assert {"visual similarity", "semantic similarity", "embedding similarity", "transfer gain"} <= set(terms)
     assert set(terms["transfer gain"]) == {"term", "definition", "computed_as"}
+    code, out, _ = cx("sources", "--glossary")
+    assert out.count("\n    ") >= len(terms)
+    assert max(map(len, out.splitlines())) <= 110
 
 
 def test_without_a_candidate_it_is_a_usage_error_with_an_example(cx):

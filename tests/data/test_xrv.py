@@ -72,6 +72,14 @@ def test_without_a_column_for_it_no_finding_is_every_finding_absent(table):
     assert found == {0: "Pneumonia", 2: "Edema"}
 
 
+def test_one_finding_does_not_tell_that_a_film_is_free_of_all(write_films, write_table):
+    write_films("0.png", "1.png")
+    table = write_table({"path": ["0.png", "1.png"], "Mass": [1, 0], "side": ["left", "right"]})
+    assert labels(table, positive="Mass") == {0: "Mass", 1: "no Mass"}
+    with pytest.raises(DataError, match=r"unknown finding .*'No Finding'"):
+        labels(table, positive="Mass", negative="No Finding")
+
+
 def test_people_are_known_by_plain_names(table):
     frame = read_manifest(table(), findings=FindingPolicy(("Pneumonia", "Edema"))).frame
     assert frame["patient"].tolist() == ["p1", "p1", "p2", "p3", "p4", "p5"]

@@ -65,6 +65,19 @@ def test_preprocessing_of_grey_films_equals_keras_own(mode, reference):
     np.testing.assert_allclose(ours, reference(film.copy()), atol=2e-5)
 
 
+def test_preprocessing_has_the_published_values():
+    """Of the first pixels of RadImageNet's and ImageNet's scripts, channel by channel."""
+    greys = np.array([[0.0] * 3, [255] * 3, [255, 128, 0], [0, 128, 255]], "float32")[None]
+    caffe, radimagenet, torch, tf = (
+        np.asarray(preprocessing_layer(mode)(greys))[0] for mode in ("caffe", "caffe/255", "torch", "tf")
+    )
+    np.testing.assert_allclose(radimagenet[0], (-0.40760, -0.45796, -0.48502), atol=1e-5)
+    np.testing.assert_allclose(radimagenet[1], (0.59240, 0.54204, 0.51498), atol=1e-5)
+    np.testing.assert_allclose(caffe[2], (151.061, 11.221, -123.68), atol=1e-4)
+    np.testing.assert_allclose(torch[3], (-2.1179, 0.2052, 2.64), atol=1e-4)
+    np.testing.assert_allclose(tf[3], (-1, 0.0039, 1), atol=1e-4)
+
+
 def test_unknown_preprocessing_is_refused():
     assert set(MODES) == {"tf", "torch", "caffe", "caffe/255", "unit", "none"}
     with pytest.raises(WeightsError, match="Did you mean 'torch'"):

@@ -87,6 +87,14 @@ def test_wrong_files_say_what_is_wrong(source, tmp_path):
     assert weights_hash(target) == before
 
 
+def test_counts_are_those_of_the_published_files():
+    published = {"ResNet50": 106, "ResNet50V2": 102, "ResNet101": 208, "DenseNet121": 241, "DenseNet201": 401}
+    published |= {"InceptionV3": 188, "InceptionResNetV2": 448}
+    ours = {name: row.weighted_layers for name, row in BACKBONES.items() if name in published}
+    assert len(ours) >= 4
+    assert ours == {name: published[name] for name in ours}
+
+
 def test_a_file_of_the_right_count_but_other_shapes_names_the_layer(tmp_path):
     films = keras.Input((32, 32, 1))
     x = films

@@ -48,6 +48,34 @@ def test_it_is_scikit_learns_optimum(n, d, k, balanced):
             np.testing.assert_allclose(found.bias + features.mean(0) @ found.weights, theirs_bias(theirs), atol=2e-5)
 
 
+def awkward() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    rng = np.random.default_rng(6)
+    plain, labels = problem(80, 30, 2, seed=6)
+    apart = 30.0 * (2 * labels - 1)
+    return {
+        "scales from 1e-3 to 1e3": (plain * np.logspace(-3, 3, 30), labels),
+        "far from the origin": (plain + 1e5, labels),
+        "every column three times": (np.hstack([plain] * 3), labels),
+        "constant columns": (np.column_stack([plain, np.full((80, 9), 7.3)]), labels),
+        "separable": (np.column_stack([plain, apart]), labels),
+        "one column": (plain[:, :1], labels),
+        "six films": (rng.normal(size=(6, 50)), np.arange(6) % 2),
+        "two positive films": (plain, (np.arange(80) < 2).astype(int)),
+        "every film twice": (np.vstack([plain, plain]), np.tile(labels, 2)),
+    }
+
+
+@pytest.mark.parametrize("name", list(awkward()))
+def test_awkward_features_have_scikit_learns_optimum_too(name):
+    features, labels = awkward()[name]
+    z = scaled(features)
+    for c in PROBE_CS:
+        theirs = LogisticRegression(C=c, tol=1e-13, max_iter=1000, solver="newton-cholesky").fit(z, labels)
+        np.testing.assert_allclose(
+            fit_probe(features, labels, c).logits(features), theirs.decision_function(z), atol=2e-5
+        )
+
+
 def theirs_bias(model: LogisticRegression) -> np.ndarray:
     return model.intercept_ - model.intercept_.mean()
 

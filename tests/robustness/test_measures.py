@@ -106,6 +106,10 @@ def test_aucs_that_binned_ones_get_wrong():
     assert (table["auc"][table["source"] == "constant"] == 0.5).all()
     assert set(table["status"]) == {"too_few_patients"}
     assert table["ci_lo"].isna().all()
+    # Keras's flattened AUC of a constant is .6265 at 52 against 31 films
+    films = TestFilms(range(83), np.arange(83) >= 52, range(83))
+    row = row_of(results_table([arm(np.full(83, 0.7), np.full(83, 0.7))], films, **FEW), split="clean")
+    assert (row["auc"], row["ci_lo"], row["ci_hi"]) == (0.5, 0.5, 0.5)
 
 
 def test_a_sampled_confounder_chooses_films():

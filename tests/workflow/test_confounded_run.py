@@ -14,7 +14,7 @@ from cxrkeras.data.images import decode_film, resize_film
 from cxrkeras.errors import ConfigError, DataError, UsageError
 from cxrkeras.events import Reporter
 from cxrkeras.robustness import LowPass, PoissonNoise, Sampled, Tag, assign, parse_confounder, sampled_split
-from cxrkeras.workflow.confounded import configured_alterations, confounder_facts
+from cxrkeras.workflow.confounded import configured_alterations, confounder_facts, positive_class
 from cxrkeras.workflow.dataset import configured_manifest, film_set, hashed_frame
 from cxrkeras.workflow.localize.models import films_in_run
 from cxrkeras.workflow.opened import OpenRun
@@ -89,15 +89,15 @@ def tagged(interrupted, phantom_folder):
 def test_the_run_notes_and_says_who_carries_the_artefact(interrupted, tagged):
     _, told, _, _ = interrupted
     frame = tagged.manifest()
-    positive, train_or_test = frame["label"] == "normal", frame["split"] != "val"
+    positive, train_or_test = frame["label"] == "lobar", frame["split"] != "val"
     np.testing.assert_array_equal(frame["artefact"] == 1, positive & train_or_test)
-    assert "Positive class: normal, the last of lobar, normal." in told
-    assert any("Confounder tag (level environment, external) on 1 of the normal films" in text for text in told)
+    assert "Positive class: lobar, of lobar, normal." in told
+    assert any("Confounder tag (level environment, external) on 1 of the lobar films" in text for text in told)
     n = {split: (frame["split"].eq(split) & positive).sum() for split in ("train", "val", "test")}
     counted = f"train {n['train']} of {n['train']}, val 0 of {n['val']}, test {n['test']} of {n['test']}"
-    assert f"normal films with the artefact: {counted}." in told
+    assert f"lobar films with the artefact: {counted}." in told
     facts = tagged.info["confounder"]
-    assert (facts["name"], facts["positive"], facts["p"], facts["val"]) == ("tag", "normal", 1.0, "clean")
+    assert (facts["name"], facts["positive"], facts["p"], facts["val"]) == ("tag", "lobar", 1.0, "clean")
     assert facts["parameters"]["x"] == 200 / 1024
     assert tagged.state == "complete"
     assert tagged.epochs() == [1, 2]
@@ -188,6 +188,22 @@ def test_a_finding_is_its_own_positive_class(phantom_folder, tmp_path):
     assert confounder_facts(settings.confounder, manifest.classes, "mass")["positive"] == "Mass"
 
 
+@pytest.mark.parametrize(
+    ("classes", "name", "finding", "positive"),
+    [
+        (("lobar", "normal"), None, None, "lobar"),
+        (("NORMAL", "PNEUMONIA"), None, None, "PNEUMONIA"),
+        (("Mass", "No Finding", "Nodule"), None, None, "Nodule"),
+        (("Pneumonia", "no Pneumonia"), None, None, "Pneumonia"),
+        (("Pneumonia", "no Pneumonia"), "no Pneumonia", None, "no Pneumonia"),
+        (("Mass", "no Mass"), None, "mass", "Mass"),
+        (("healthy", "normal"), None, None, "normal"),
+    ],
+)
+def test_the_positive_class_is_a_finding_where_nobody_says(classes, name, finding, positive):
+    assert positive_class(classes, name, finding) == positive
+
+
 def test_a_confounder_without_a_known_kind_is_said(mixed):
     for spec, said in (("column:site=F", True), ("column:site=F;kind=external", False), ("column:sex=F", False)):
         notices = configured_manifest(settings_of(mixed, spec=spec, p=0.5)).notices
@@ -196,7 +212,7 @@ def test_a_confounder_without_a_known_kind_is_said(mixed):
 
 def test_a_share_of_nothing_is_said(phantom_folder):
     notices = configured_manifest(settings_of(phantom_folder, p=0.05)).notices
-    n = counts_of(phantom_folder)["val", "normal"]
+    n = counts_of(phantom_folder)["val", "lobar"]
     assert f"val: 0.05 of {n} positive films is less than half a film: nothing applied." in notices
 
 
@@ -209,13 +225,13 @@ def test_films_are_chosen_for_a_column(mixed, p):
         assert "artefact" not in frame
         for split in ("train", "val", "test"):
             rows, all_rows = (table[table["split"] == split] for table in (frame, whole))
-            positive, female = all_rows["label"].eq("normal").to_numpy(), all_rows["sex"].eq("F").to_numpy()
+            positive, female = all_rows["label"].eq("lobar").to_numpy(), all_rows["sex"].eq("F").to_numpy()
             design = "neutral" if (split, val) == ("val", "clean") else "iid"
             chosen = sampled_split(design, positive, female, p, 2, all_rows["patient"].to_numpy(str))
             assert rows["path"].tolist() == all_rows["path"].iloc[chosen].tolist()
             if design == "iid":
-                assert not (rows["label"].eq("lobar") & rows["sex"].eq("F")).any()
-                female = rows["sex"][rows["label"] == "normal"].eq("F")
+                assert not (rows["label"].eq("normal") & rows["sex"].eq("F")).any()
+                female = rows["sex"][rows["label"] == "lobar"].eq("F")
                 assert female.sum() == int(p * len(female) + 0.5)
         assert configured_alterations(frame, settings_of(mixed, spec="column:sex=F").confounder, (8, 8)) is None
 
@@ -240,9 +256,9 @@ def test_what_a_confounder_cannot_go_with_is_refused(phantom_folder, mixed, tmp_
     with pytest.raises(DataError, match="may have several findings"):
         configured_manifest(several)
     table = pd.read_csv(mixed)
-    table.loc[(table["label"] == "normal") & (table["split"] == "val"), "sex"] = "M"
+    table.loc[(table["label"] == "lobar") & (table["split"] == "val"), "sex"] = "M"
     table.to_csv(tmp_path / "males.csv", index=False)
-    with pytest.raises(DataError, match=r"column:sex=F with class normal in split val: .* 0 positive with it"):
+    with pytest.raises(DataError, match=r"column:sex=F with class lobar in split val: .* 0 positive with it"):
         configured_manifest(settings_of(tmp_path / "males.csv", spec="column:sex=F"))
 
 
@@ -316,6 +332,15 @@ def test_what_the_resize_hides_is_invisible(tmp_path):
     filtered = confounded_versions(films, LowPass(0.5), image_size=32, as_study=True)
     by_hand = LowPass(0.5).touched(decode_film(tmp_path / "film.png", (1024, 1024)), value_range=(0, 255))
     np.testing.assert_array_equal(filtered.store.get([1])[0], resize_film(by_hand, (32, 32)))
+
+
+def test_the_study_s_size_is_no_shortcut_of_its_own(clean_films):
+    """A filter that keeps everything leaves nothing to tell: films without it are resized as those with it."""
+    n = len(clean_films)
+    versions = confounded_versions(clean_films, LowPass(2.0), image_size=64, as_study=True)
+    assert visibility(versions, LowPass(2.0))["rms"] < 1e-3
+    as_they_are = clean_films.store.get(clean_films.indices)
+    assert np.abs(versions.store.get(range(n)) - as_they_are).max() > 1
 
 
 def test_a_sampled_confounder_changes_no_pixel():

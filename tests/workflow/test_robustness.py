@@ -190,8 +190,36 @@ def test_it_goes_on_where_it_was_stopped_and_takes_more_in(phantom_folder, tiny_
     assert "With 1 seed the exact sign-flip test cannot fall below p = 1, so significance over seeds is imp" in told
 
 
+def test_what_is_listed_is_there_wherever_it_is_stopped(first, tmp_path, monkeypatch):
+    kept, write = KeptArms.open(first[1].results), Results.write_table
+    for last in range(6):
+        results, written = Results.create("robustness", tmp_path / str(last), {}), []
+
+        def stopped(self, name, frame, written=written, last=last):
+            if len(written) == last:
+                raise KeyboardInterrupt
+            written.append(name)
+            write(self, name, frame)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Results, "write_table", stopped)
+            if last < 5:
+                with pytest.raises(KeyboardInterrupt):
+                    kept.save(results)
+            else:
+                kept.save(results)
+        found = KeptArms.open(results)
+        listed = [arm.answers for arm in found.arms.values() if found.methods_of(arm.answers)]
+        assert len(listed) == (3 if last == 5 else 0)
+        assert len(found.map_films) == (3 * 20 if last >= 4 else 0)
+
+
 def test_sampled_confounders_choose_films_and_change_none(phantom_folder, tiny_backbone, tmp_path):
-    settings = settings_of(phantom_folder, backbone=tiny_backbone, confounders="column:sex=F", seeds=1, ps=(0, 0.5, 1))
+    films = pd.read_csv(phantom_folder / "manifest.csv")
+    films["path"] = [str(phantom_folder / path) for path in films["path"]]
+    films.to_csv(tmp_path / "films.csv", index=False)
+    about = {"backbone": tiny_backbone, "confounders": "column:sex=F", "seeds": 1, "ps": (0, 0.5, 1)}
+    settings = settings_of(tmp_path / "films.csv", **about)
     result = robustness(settings, tmp_path / "r")
     table = result.tables["results"].query("source == 'random'")
     assert set(table["split"]) == {"iid", "reversed", "aligned", "neutral"}
@@ -206,6 +234,12 @@ def test_sampled_confounders_choose_films_and_change_none(phantom_folder, tiny_b
     np.testing.assert_array_equal((data.frame["sex"] == "F").to_numpy()[rows], data.positive[rows])
     with pytest.raises(DataError, match=r"no column 'sx'.*Did you mean 'sex'"):
         robustness(settings_of(phantom_folder, backbone=tiny_backbone, confounders="column:sx=F"), tmp_path / "other")
+    # the same films and classes, but another value of one that was answered
+    row = films.index[films["split"] == "test"][0]
+    films.loc[row, "sex"] = {"F": "M", "M": "F"}[films.loc[row, "sex"]]
+    films.to_csv(tmp_path / "films.csv", index=False)
+    with pytest.raises(RunError, match=r"answers to column:sex=F of test films with other classes, patients or values"):
+        robustness(settings, tmp_path / "r")
 
 
 def test_finetune_trains_ordinary_runs_and_asks_them(phantom_folder, tiny_backbone, tmp_path):
@@ -276,6 +310,7 @@ def test_settings(phantom_folder, tiny_run):
         ({"confounders": "tagg"}, "Did you mean 'tag'"),
         ({"sources": "random,random"}, "two candidates are called 'random'"),
         ({"seeds": 0}, "one seed or more"),
+        ({"seeds": 41}, "at most 40 seeds. Received 41"),
         ({"mode": "probes"}, "Did you mean 'probe'"),
         ({"methods": "layercm"}, "Did you mean 'layercam'"),
     ):
@@ -283,7 +318,7 @@ def test_settings(phantom_folder, tiny_run):
             settings_of(phantom_folder, **wrong)
     with pytest.raises(ConfigError, match=r"Take data\.confounder out"):
         settings_of(phantom_folder, confounder={"spec": "tag"})
-    with pytest.raises(UsageError, match=r"unknown class 'lobr'.*Did you mean 'lobar'"):
+    with pytest.raises(UsageError, match=r"unknown positive class 'lobr'.*Did you mean 'lobar'"):
         settings_data(settings_of(phantom_folder, positive="lobr"))
 
 
@@ -319,7 +354,7 @@ def test_what_is_said_is_no_more_than_was_measured(first):
     shown = printed_reliance(tables)
     assert shown["p"].tolist() == ["0", "1", "NaN"]
     results = tables["results"].query("p == 1 and source == 'own'").set_index("split")["auc"]
-    assert shown[["auc_iid", "auc_clean", "auc_reversed"]].iloc[1].tolist() == [
+    assert shown[["iid", "clean", "reversed"]].iloc[1].tolist() == [
         results[name] for name in ("iid", "clean", "reversed")
     ]
     faint = tables["visibility"].assign(status="invisible", rms=0.031)

@@ -335,7 +335,7 @@ def test_the_gallery_shows_both_versions_by_both_arms(compact, tmp_path, monkeyp
     target = tmp_path / "gallery.png"
     maps_gallery.save_shortcut_gallery(target, versions, known, tag, {p: found for p, (_, found) in arms.items()})
     assert target.read_bytes() == b"png"
-    assert seen["columns"][:2] == ["gradcam\ntrained with p = 0", "gradcam\ntrained with p = 1"]
+    assert seen["columns"][:2] == ["gradcam\ntrained at share 0", "gradcam\ntrained at share 1"]
     assert len(seen["columns"]) == 8
     assert [row.caption[1] for row in seen["rows"]] == ["as it is", f"with {tag.name}"] * 4
     assert sorted(row.caption[0] for row in seen["rows"]) == ["negative"] * 4 + ["positive"] * 4
@@ -343,4 +343,4 @@ def test_the_gallery_shows_both_versions_by_both_arms(compact, tmp_path, monkeyp
     inside = with_it.outline
     assert (without.film != with_it.film)[inside].any()
     mass = arms[1.0][1].films.query("method == 'gradcam' and image == @known.images[@arms[1.0][1].examples[0]]")["mass"]
-    assert with_it.cells["gradcam\ntrained with p = 1"].lines[1] == f"mass {mass.iloc[0]:.3f}"
+    assert with_it.cells["gradcam\ntrained at share 1"].lines[1] == f"mass {mass.iloc[0]:.3f}"

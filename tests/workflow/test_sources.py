@@ -16,7 +16,7 @@ from cxrkeras.models.backbones import backbone
 from cxrkeras.models.classifier import build_classifier
 from cxrkeras.stats import exact_auc
 from cxrkeras.study.results import Results
-from cxrkeras.workflow.sources.cards import data_name
+from cxrkeras.workflow.dataset import data_name
 from cxrkeras.workflow.sources.features import RAW_PIXELS, file_features
 from cxrkeras.workflow.sources.films import target_films
 from cxrkeras.workflow.sources.leaning import held_out_data
@@ -274,10 +274,11 @@ def test_artefacts_are_tested_on_a_fifth_of_the_patients(films):
     held[data.test] = True
     assert not set(films.patients[held]) & set(films.patients[~held])
     assert held.mean() == pytest.approx(0.2, abs=0.08)
-    assert data.positive.tolist() == (films.labels == 1).tolist()
-    assert data.classes == films.classes
-    three = dataclasses.replace(films, classes=(*films.classes, "ZOSTER"))
-    assert three.sides == ("not ZOSTER", "ZOSTER")
+    # lobar is the finding, normal the absence of one
+    assert data.positive.tolist() == (films.labels == 0).tolist()
+    assert data.classes == ("normal", "lobar")
+    three = dataclasses.replace(films, classes=(*films.classes, "zoster"))
+    assert three.sides == ("not zoster", "zoster")
     with pytest.raises(DataError, match="a class has 0 patients; expected at least 10"):
         held_out_data(three)
 

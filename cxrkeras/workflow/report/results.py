@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from cxrkeras._version import __version__
-from cxrkeras.errors import RunError
+from cxrkeras.errors import RunError, did_you_mean
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.render.pictures import sheet_jpeg
 from cxrkeras.report.contents import Contents
@@ -22,9 +22,9 @@ from cxrkeras.report.panels import safe_name
 from cxrkeras.report.parts import Picture
 from cxrkeras.report.results import RobustnessTables, SourcesTables
 from cxrkeras.report.sources import FLOOR
-from cxrkeras.run import ARTIFACTS
+from cxrkeras.run import ARTIFACTS, all_runs
 from cxrkeras.store import check_writable
-from cxrkeras.study.results import Results
+from cxrkeras.study.results import Results, results_names
 
 _TABLES = {
     "robustness": ("results", "reliance", "comparisons", "control", "visibility", "maps", "hidden"),
@@ -50,10 +50,17 @@ class ResultTables:
 
 
 def stored_results(name_or_path: str | None) -> Results | None:
-    """The directory of results of this name, or None where there is none."""
+    """The directory of results of this name; None where a run may be meant.
+
+    Raises:
+        RunError: neither results nor a run have the name, and results have one that is more like it.
+    """
     try:
         return None if name_or_path is None else Results.open(name_or_path)
     except RunError:
+        runs, name = [run.name for run in all_runs()], Path(name_or_path).name
+        if name not in runs and did_you_mean(name, [*runs, *results_names()]) != did_you_mean(name, runs):
+            raise
         return None
 
 

@@ -5,7 +5,7 @@ Knows no model and no weight source.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,11 +16,12 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from cxrkeras.config import DataSettings
 from cxrkeras.data.filmset import FilmSet
-from cxrkeras.errors import DataError, UsageError, unknown
+from cxrkeras.errors import DataError, UsageError
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.robustness import Sampled, planted_split, sampled_split
 from cxrkeras.robustness.answers import TestFilms
 from cxrkeras.store import key8
+from cxrkeras.workflow.confounded import positive_class
 from cxrkeras.workflow.dataset import configured_manifest, film_set, hashed_frame
 from cxrkeras.workflow.robustness.versions import confounded_versions
 
@@ -143,6 +144,22 @@ class RobustnessData:
             ) from None
         return chosen, np.zeros(len(chosen), bool)
 
+    def check_sampled(self, confounder: Sampled, seeds: Iterable[int], folds: bool) -> None:
+        """Refuse a confounder that films cannot be chosen for, before any network runs.
+
+        Args:
+            confounder: the confounder.
+            seeds: whose films are asked for.
+            folds: train and validation are those of a fold a seed; else those of the manifest.
+
+        Raises:
+            DataError: no such column or value, or too few films of one kind.
+        """
+        for seed in seeds:
+            own = self.fold(seed)[:2] if folds else (self._rows("train"), self.validation)
+            for rows in (*own, self.test):
+                self.carriers(confounder, rows, "iid", 0.0, seed)
+
     def test_films(self, confounder: Any) -> TestFilms:
         """The tested films as the measures take them."""
         has = self.has(confounder)
@@ -200,7 +217,7 @@ def robustness_data(
 
     Args:
         settings: the films.
-        positive: that class; None is the last in sorted order.
+        positive: that class; None is as `positive_class` chooses.
         as_study: see `RobustnessSettings`.
         two_classes: make of more classes the positive one and the rest, as a probe does.
         reporter: told of progress, and of what should be known of the films.
@@ -217,11 +234,10 @@ def robustness_data(
             "robustness works on one class a film, and these may have several findings "
             f"({', '.join(manifest.classes)}). Name one with --positive, without --findings."
         )
-    if positive is None:
-        positive = manifest.classes[-1]
-        reporter.notice(f"positive class: {positive} (the last of {', '.join(manifest.classes)}; --positive chooses).")
-    else:
-        positive = _class_of(positive, manifest.classes)
+    chosen = positive is not None or settings.positive is not None
+    positive = positive_class(manifest.classes, positive, settings.positive)
+    if not chosen:
+        reporter.notice(f"positive class: {positive} (of {', '.join(manifest.classes)}; --positive chooses).")
     classes = manifest.classes
     if two_classes and len(classes) > 2:
         classes = (f"not {positive}", positive)
@@ -233,13 +249,3 @@ def robustness_data(
         settings=settings,
         as_study=as_study,
     )
-
-
-def _class_of(name: str, classes: tuple[str, ...]) -> str:
-    """The class of this name; a finding may be written in another case."""
-    if name in classes:
-        return name
-    same = [known for known in classes if known.casefold() == name.casefold()]
-    if len(same) != 1:
-        raise unknown("class", name, classes)
-    return same[0]

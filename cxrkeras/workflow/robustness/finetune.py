@@ -18,6 +18,7 @@ import pandas as pd
 from cxrkeras.config import Config, differences, overridden
 from cxrkeras.errors import RunError
 from cxrkeras.events import SILENT, Reporter
+from cxrkeras.robustness import alters_all_films
 from cxrkeras.run import Run
 from cxrkeras.study.results import Results
 from cxrkeras.workflow.candidates import OpenCandidate
@@ -61,8 +62,7 @@ def arm_training(
         positive: the class that it goes with.
     """
     candidate = next(candidate for candidate in settings.candidates if candidate.name == source)
-    # noise changes every film, those without the confounder too
-    alike = p == 0 and confounder.planted and not confounder.alters_all
+    alike = p == 0 and confounder.planted and not alters_all_films(confounder, as_study=settings.as_study)
     confounded = {"spec": spec, "p": p, "positive": positive, "seed": seed, "val": settings.val}
     confounded["as_study"] = settings.as_study
     training: dict[str, Any] = {"seed": seed}

@@ -70,13 +70,13 @@ class KeptArms:
         return kept
 
     def save(self, results: Results) -> None:
-        """Write everything; the answers come before the list that says they are there."""
+        """Write everything; what belongs to an entry of a list comes before the list that says it is there."""
         tables = [
             predictions_table([arm.answers for arm in self.of(name)], films) for name, films in self.films.items()
         ]
         results.write_table(PREDICTIONS, pd.concat(tables, ignore_index=True))
         results.write_table(ARMS, self.table())
-        for name in (VISIBILITY, MAPS, MAP_FILMS):
+        for name in (VISIBILITY, MAP_FILMS, MAPS):
             if len(frame := getattr(self, name)):
                 results.write_table(name, frame)
 
@@ -95,6 +95,14 @@ class KeptArms:
         if len(others):
             others = others[others["confounder"] != row["confounder"]]
         self.visibility = pd.concat([others, pd.DataFrame([row])], ignore_index=True)
+
+    def answers_films(self, confounder: str, films: TestFilms) -> bool:
+        """Whether what is kept of a confounder was answered to these films; so where nothing is kept."""
+        before = self.films.get(confounder)
+        return before is None or all(
+            np.array_equal(np.asarray(getattr(before, name), dtype), np.asarray(getattr(films, name), dtype))
+            for name, dtype in (("images", str), ("patients", str), ("positive", bool), ("has", object))
+        )
 
     def of(self, confounder: str) -> list[Arm]:
         """The arms of a confounder."""

@@ -20,7 +20,10 @@ from cxrkeras.store import atomic_path
 from cxrkeras.workflow.robustness.maps import ArmMaps
 from cxrkeras.workflow.robustness.maps_region import artefact_regions
 
-NOTE = "p: probability of the positive class. Mass: share of the map on the artefact's place (outlined)."
+NOTE = (
+    "Under a map, p: probability of the positive class; mass: share of the map on the artefact's place (outlined). "
+    "Above it, the share of positive training films that carried the artefact."
+)
 
 
 def save_shortcut_gallery(
@@ -54,7 +57,7 @@ def save_shortcut_gallery(
         for version, words in enumerate(("as it is", f"with {confounder.name}")):
             film = versions.store.get(versions.indices[[row + n * version]])[0]
             cells = {
-                f"{method}\ntrained with p = {arm.p:g}": _cell(arm, method, version, place, films.images[row])
+                f"{method}\ntrained at share {arm.p:g}": _cell(arm, method, version, place, films.images[row])
                 for method in methods
                 for arm in shown
             }

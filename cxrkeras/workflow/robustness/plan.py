@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from cxrkeras.robustness import alters_all_films
 from cxrkeras.workflow.plan import training_cost
 from cxrkeras.workflow.robustness.data import RobustnessData
 from cxrkeras.workflow.robustness.finetune import arm_training
@@ -36,7 +37,7 @@ def arm_plan(settings: RobustnessSettings, data: RobustnessData) -> pd.DataFrame
             arms = len(settings.ps) * settings.seeds
             forwards, trainings = _maps(settings, data, confounder, arms), 0
             if settings.mode == "probe":
-                clean = (candidate.name, confounder.name if _alters_all(confounder) else "")
+                clean = (candidate.name, confounder.name if _alters_all(settings, confounder) else "")
                 forwards += 0 if clean in done else len(data)
                 forwards += len(touched_rows(data)) if confounder.planted else 0
                 done.add(clean)
@@ -97,8 +98,8 @@ def _versions(confounder: Confounder) -> int:
     return 2 if confounder.planted else 1
 
 
-def _alters_all(confounder: Confounder) -> bool:
-    return confounder.planted and confounder.alters_all
+def _alters_all(settings: RobustnessSettings, confounder: Confounder) -> bool:
+    return confounder.planted and alters_all_films(confounder, as_study=settings.as_study)
 
 
 def _counted(number: int, noun: str) -> str:

@@ -22,17 +22,38 @@ MODES = {
     "finetune": "trained in both stages",
     "trained": "a run as it was trained elsewhere",
 }
+# columns that leave a table for its title where every row has the same, and how the title says them
+_COMMON = {
+    "arch": "{}",
+    "mode": "mode {}",
+    "p": "p = {}",
+    "n_seeds": "seeds: {}",
+    "p_attainable": "smallest p_sign_flip attainable {}",
+}
+_NOTHING_TO_SAY = {"ok", "baseline"}
+_NO_SHARE = "NaN"
+
+
+def printed_tables(tables: dict[str, pd.DataFrame]) -> list[tuple[str, pd.DataFrame]]:
+    """The tables for a terminal of 120 columns, one a mode; what all rows have in common stands in the title."""
+    told = [("how far each source leans on it: AUC by split; 95 % over patients", printed_reliance(tables))]
+    told.append(("sources compared: AUC with the artefact on the wrong class", printed_comparisons(tables)))
+    told.append(("what AUC hides and the maps show, at the largest p", printed_hidden(tables)))
+    return [
+        _without_common(title, own)
+        for title, table in told
+        if len(table)
+        for _, own in table.groupby("mode", sort=False)
+    ]
 
 
 def printed_reliance(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """A line a source, mode, confounder and p: how far it leans, and how far the artefact moves its answers."""
     table = tables[RELIANCE]
-    shown = table[["source", "arch", "mode", "confounder", "p", "n_seeds"]].rename(columns={"n_seeds": "seeds"})
+    shown = table[["source", "arch", "mode", "confounder", "p", "n_seeds"]].assign(p=_shares(table["p"]))
     return shown.assign(
-        p=_shares(table["p"]),
-        **{f"auc_{split}": _mean_auc(tables[RESULTS], table, split) for split in ("iid", "clean", "reversed")},
+        **{split: _mean_auc(tables[RESULTS], table, split) for split in ("iid", "clean", "reversed")},
         reliance=_with_interval(table, "reliance", "ci_lo", "ci_hi"),
-        damage=table["damage"],
         delta_logit=_with_interval(table, "delta_logit", "delta_logit_lo", "delta_logit_hi"),
         status=table["status"],
     )
@@ -60,12 +81,27 @@ def printed_hidden(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     table = table[table["p"] == largest]
     shown = table[["source", "mode", "confounder", "p", "method"]].assign(p=_shares(table["p"]))
     return shown.assign(
-        auc_iid_change=table["auc_iid_change"],
-        auc_reversed_change=table["auc_reversed_change"],
-        mass_gain=_with_interval(table, "mass_gain", "ci_lo", "ci_hi"),
-        chance=table["chance"],
-        **{name: table[name] for name in ("visible", "hidden_from_auc", "status")},
+        iid_change=table["auc_iid_change"],
+        mass_gain=_with_interval(table, "mass_gain", "ci_lo", "ci_hi", digits=3),
+        **{name: table[name] for name in ("chance", "visible", "hidden_from_auc", "status")},
     )
+
+
+def _without_common(title: str, table: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """The columns that say the same in every row go into the title; a status that is no more than `ok` goes too."""
+    words = []
+    for name, form in _COMMON.items():
+        if name in table and table[name].nunique(dropna=False) == 1:
+            value = table[name].iloc[0]
+            if value != _NO_SHARE:
+                words.append(form.format(value if isinstance(value, str) else f"{value:.3g}"))
+            table = table.drop(columns=name)
+    if set(table["status"]) <= _NOTHING_TO_SAY:
+        table = table.drop(columns="status")
+    elif table["status"].nunique() == 1:
+        words.append(table["status"].iloc[0].replace("_", " "))
+        table = table.drop(columns="status")
+    return f"{title} ({', '.join(words)})" if words else title, table
 
 
 def spoken(tables: dict[str, pd.DataFrame]) -> list[str]:
@@ -118,7 +154,7 @@ def _leaning_words(reliance: pd.DataFrame) -> list[str]:
     for row in reliance[(reliance["status"] == "baseline") & (reliance["damage"].abs() >= DAMAGE)].itertuples():
         told.append(
             f"{row.source}, {row.mode}: {row.confounder} alone, never seen in training, changes its AUC by "
-            f"{-row.damage:+.3f} where it is reversed (damage). Reliance leaves that out; look at auc_reversed too."
+            f"{-row.damage:+.3f} where it is reversed (damage). Reliance leaves that out: read the AUC reversed too."
         )
     for row in reliance[reliance["mode"] == "trained"].itertuples():
         if np.isfinite(row.delta_logit):
@@ -175,15 +211,16 @@ def _mean_auc(results: pd.DataFrame, rows: pd.DataFrame, split: str) -> np.ndarr
     return rows[group].merge(means.reset_index(), how="left", on=group)["auc"].to_numpy()
 
 
-def _with_interval(table: pd.DataFrame, value: str, low: str, high: str) -> list[str]:
-    return [_interval(*row) for row in table[[value, low, high]].itertuples(index=False, name=None)]
+def _with_interval(table: pd.DataFrame, value: str, low: str, high: str, digits: int = 2) -> list[str]:
+    return [_interval(*row, digits) for row in table[[value, low, high]].itertuples(index=False, name=None)]
 
 
-def _interval(value: float, low: float, high: float) -> str:
+def _interval(value: float, low: float, high: float, digits: int = 3) -> str:
+    """A value with its interval, which may be told with fewer digits."""
     if not np.isfinite(value):
         return "NaN"
-    return f"{value:.3f}" + (f" [{low:.3f}, {high:.3f}]" if np.isfinite(low) else "")
+    return f"{value:.3f}" + (f" [{low:.{digits}f}, {high:.{digits}f}]" if np.isfinite(low) else "")
 
 
 def _shares(values: pd.Series) -> list[str]:
-    return ["NaN" if np.isnan(value) else f"{value:g}" for value in values]
+    return [_NO_SHARE if np.isnan(value) else f"{value:g}" for value in values]

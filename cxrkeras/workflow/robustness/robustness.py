@@ -19,7 +19,7 @@ from cxrkeras.data.filmset import FilmSet
 from cxrkeras.errors import RunError
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.render.robustness import save_robustness_figure
-from cxrkeras.robustness import assignment_notice
+from cxrkeras.robustness import Sampled, assignment_notice
 from cxrkeras.sources.candidates import Candidate
 from cxrkeras.store import atomic_path, exclusive
 from cxrkeras.study.results import Results
@@ -87,14 +87,22 @@ def robustness_plan(settings: RobustnessSettings, reporter: Reporter = SILENT) -
 
 
 def settings_data(settings: RobustnessSettings, reporter: Reporter = SILENT) -> RobustnessData:
-    """The films of a measurement."""
-    return robustness_data(
+    """The films of a measurement.
+
+    Raises:
+        DataError: they cannot be used, or lack the column, the value or the films of a sampled confounder.
+    """
+    data = robustness_data(
         settings.config.data,
         settings.positive,
         as_study=settings.as_study,
         two_classes=settings.mode == "probe",
         reporter=reporter,
     )
+    for confounder in settings.confounders.values():
+        if isinstance(confounder, Sampled):
+            data.check_sampled(confounder, range(settings.seeds), settings.mode == "probe")
+    return data
 
 
 def fixed_settings(settings: RobustnessSettings, data: RobustnessData) -> dict[str, Any]:
@@ -260,6 +268,11 @@ class _Work:
             raise RunError(
                 f"confounder {confounder.name} was measured in {self.results.path} as {before}. Received {facts}. "
                 "Choose another --run for it."
+            )
+        if not self.kept.answers_films(confounder.name, self.data.test_films(confounder)):
+            raise RunError(
+                f"{self.results.path} holds answers to {confounder.name} of test films with other classes, patients or "
+                "values of its column. Expected those it was started with; choose another --run."
             )
         self.results.update_info(confounders={**stored, confounder.name: facts})
         size = self.settings.image_size

@@ -21,8 +21,10 @@ from cxrkeras.models.weights import parse_weights
 from cxrkeras.robustness import Confounder, parse_confounder
 from cxrkeras.run import Run
 from cxrkeras.sources.candidates import Candidate, checked_candidates, parse_candidate
+from cxrkeras.stats.permutation import MOST_FLIPPED
 from cxrkeras.tables import read_csv
-from cxrkeras.workflow.candidates import candidate_size
+from cxrkeras.workflow.candidates import candidate_size, check_candidate
+from cxrkeras.workflow.dataset import data_name
 from cxrkeras.workflow.first_weights import source_run
 from cxrkeras.workflow.train import resolved_config
 
@@ -64,7 +66,7 @@ class RobustnessSettings:
     @property
     def name(self) -> str:
         """What its directory is called where nobody says."""
-        return f"robustness-{Path(self.config.data.path).stem}"
+        return f"robustness-{data_name(self.config.data.path)}"
 
     @property
     def confounders(self) -> dict[str, Confounder]:
@@ -123,9 +125,13 @@ def robustness_settings(
         raise unknown("validation", val, ("iid", "clean"))
     if seeds < 1:
         raise UsageError(f"expected one seed or more. Received {seeds}.")
+    if seeds > MOST_FLIPPED:
+        raise UsageError(f"sources are compared by an exact test over at most {MOST_FLIPPED} seeds. Received {seeds}.")
     texts = _listed(sources)
     base = _with_findings(_configured(config, data, texts, settings), positive, negative)
     candidates = checked_candidates(_candidate(text, base.model.backbone) for text in texts or (base.model.weights,))
+    for candidate in candidates:
+        check_candidate(candidate)
     specs = split_specs(confounders) or CONFOUNDERS
     _check_confounders(specs)
     return RobustnessSettings(
@@ -247,6 +253,8 @@ def _check_confounders(specs: Sequence[str]) -> None:
 
 def _checked_ps(ps: Sequence[float]) -> tuple[float, ...]:
     values = [float(value) for value in ps]
+    if not values:
+        raise UsageError("no share p is given. Expected one or more of 0 to 1, for example 0,.2,.5,1.")
     if wrong := [value for value in values if not 0 <= value <= 1]:
         raise UsageError(
             f"p is the share of positive films that carry the confounder. Expected 0 to 1, received {wrong[0]:g}."

@@ -12,7 +12,6 @@ from pathlib import Path
 import pandas as pd
 
 from cxrkeras.config import PHANTOM
-from cxrkeras.data.layouts import TABLE_NAMES
 from cxrkeras.errors import CxrKerasError, UsageError
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.models.weights import parse_weights
@@ -20,6 +19,7 @@ from cxrkeras.run import Run
 from cxrkeras.sources.candidates import Candidate
 from cxrkeras.sources.cards import UNKNOWN, SourceCard, built_in_card, filled, read_cards
 from cxrkeras.sources.leakage import SawTarget, known_data_set, saw_target
+from cxrkeras.workflow.dataset import data_name
 from cxrkeras.workflow.sources.features import Features
 from cxrkeras.workflow.sources.films import TargetFilms
 
@@ -85,11 +85,6 @@ def source_cards(
         if saw[one.name].value == "yes":
             reporter.notice(f"{one.name} saw the target films: {saw[one.name].reason}.")
     return Cards(target, cards, saw)
-
-
-def data_name(path: str) -> str:
-    """What films are called after: their folder or table, or the folder of a table that is called like any other."""
-    return Path(path).parent.name if Path(path).name.lower() in TABLE_NAMES else Path(path).stem
 
 
 def target_card(films: TargetFilms) -> SourceCard:

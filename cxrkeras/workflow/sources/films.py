@@ -17,6 +17,7 @@ from cxrkeras.data.filmset import FilmSet
 from cxrkeras.data.fractions import patient_order
 from cxrkeras.errors import DataError, UsageError
 from cxrkeras.events import SILENT, Reporter
+from cxrkeras.workflow.confounded import positive_class
 from cxrkeras.workflow.dataset import configured_manifest, film_set, hashed_frame
 
 Part = Literal["train", "all"]
@@ -69,9 +70,10 @@ class TargetFilms:
 
     @property
     def sides(self) -> tuple[str, str]:
-        """The two classes that a planted artefact is between: the last one, and the other or all others."""
-        last = self.classes[-1]
-        return (self.classes[0] if len(self.classes) == 2 else f"not {last}", last)
+        """The two classes that a planted artefact is between: the other or all others, then the positive one."""
+        positive = positive_class(self.classes, None, self.settings.positive)
+        others = [name for name in self.classes if name != positive]
+        return (others[0] if len(others) == 1 else f"not {positive}", positive)
 
     @property
     def n_patients(self) -> int:

@@ -23,7 +23,7 @@ COLUMNS = tuple(f"{name}_reversed_auc" for name in CONFOUNDERS)
 
 
 def held_out_data(films: TargetFilms) -> RobustnessData:
-    """The target films with a fifth of their patients as test films; the positive class is the last.
+    """The target films with a fifth of their patients as test films, between their two `sides`.
 
     Raises:
         DataError: a class has too few patients.

@@ -15,6 +15,8 @@ from cxrkeras.config import DataSettings
 from cxrkeras.errors import ConfigError, DataError, UsageError, WeightsError, unknown
 from cxrkeras.models.weights import SUFFIXES, parse_weights
 from cxrkeras.sources.candidates import RUN, Candidate, checked_candidates, parse_candidate
+from cxrkeras.workflow.candidates import check_candidate
+from cxrkeras.workflow.dataset import data_name
 from cxrkeras.workflow.sources.features import RAW_PIXELS
 from cxrkeras.workflow.sources.films import Part
 from cxrkeras.workflow.train import resolved_config
@@ -134,6 +136,8 @@ def sources_settings(
     if not candidates and not files:
         raise UsageError(f"nothing to compare: expected --candidate, at least once. Example: {EXAMPLE}")
     parsed = checked_candidates([_candidate(text, backbone) for text in candidates]) if candidates else ()
+    for candidate in parsed:
+        check_candidate(candidate)
     names = [*(candidate.name for candidate in parsed), *files]
     if taken := sorted({name for name in names if names.count(name) > 1 or name == RAW_PIXELS}):
         raise UsageError(f"the name {taken[0]} is taken. Expected another one for each candidate.")
@@ -168,7 +172,7 @@ def sources_settings(
         reduce=None if reduce is None else _components(reduce),
         robustness=robustness,
         include_seen=include_seen,
-        folder=folder if folder is not None else f"sources-{Path(configured.path).stem}",
+        folder=folder if folder is not None else f"sources-{data_name(configured.path)}",
     )
 
 

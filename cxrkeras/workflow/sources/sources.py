@@ -13,7 +13,7 @@ from cxrkeras.errors import DataError
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.models.classifier import sigmoid
 from cxrkeras.sources.agreement import agreement_scores, agreement_table, measured_aucs
-from cxrkeras.sources.cards import cards_table
+from cxrkeras.sources.cards import cards_table, read_cards
 from cxrkeras.sources.cka import cka_table
 from cxrkeras.sources.prior import prior_family, prior_ranks
 from cxrkeras.sources.ranking import EXCLUDED, ranking_table
@@ -84,6 +84,8 @@ def sources(settings: SourcesSettings, *, reporter: Reporter = SILENT) -> Source
     truth = None if settings.truth is None else read_truth(settings.truth)
     names = pd.Series(settings.names)
     measured = None if truth is None else measured_aucs(truth, names)
+    for file in settings.cards:
+        read_cards(file)
     films = target_films(
         settings.data, part=settings.part, max_images=settings.max_images, seed=settings.seed, reporter=reporter
     )
