@@ -14,7 +14,7 @@ FILES = sorted([*(ROOT / "cxrkeras").rglob("*.py"), *(ROOT / "cli").rglob("*.py"
 
 # A room may import the rooms below it, and its own.
 LEVELS = [
-    {"errors", "_version", "events", "recipes"},
+    {"errors", "_version", "events", "recipes", "settings"},
     {"store", "config", "maps", "stats"},
     {"tables", "probe"},
     {"run_paths"},
@@ -36,6 +36,7 @@ PURE = {
     "recipes",
     "store",
     "config",
+    "settings",
     "tables",
     "run_paths",
     "run",

@@ -14,8 +14,8 @@ import pandas as pd
 import yaml
 from pydantic import ValidationError, field_validator
 
-from cxrkeras.config import Section
 from cxrkeras.errors import ConfigError, did_you_mean, unknown
+from cxrkeras.settings import Section
 from cxrkeras.sources.candidates import IMAGENET, RANDOM, Candidate, is_radimagenet
 
 UNKNOWN = "unknown"

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from cxrkeras.config import Config, Section, overlaid, read_yaml, shipped, validated
+from cxrkeras.config import Config, overlaid, read_yaml, shipped, validated
 from cxrkeras.errors import ConfigError
+from cxrkeras.settings import Section
 
 LABEL = r"[\w.+-]+"
 Recipe = Literal["finetune", "linear", "convirt"]

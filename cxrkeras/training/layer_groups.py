@@ -15,9 +15,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from cxrkeras.config import TrainingSettings
 from cxrkeras.errors import ConfigError, did_you_mean
 from cxrkeras.models.classifier import Classifier
+from cxrkeras.settings import TrainingSettings
 
 HEAD, REST = "head", "in no group"
 

@@ -15,12 +15,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cxrkeras.config import TrainingSettings
 from cxrkeras.data.filmset import FilmSet
 from cxrkeras.data.pipeline import film_batches
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.models.classifier import Classifier
 from cxrkeras.models.inference import forward, pooled_features
+from cxrkeras.settings import TrainingSettings
 from cxrkeras.training.gains import best_epoch, is_exhausted, plateau_rate
 from cxrkeras.training.layer_groups import LayerGroup, configured_groups, freeze_unmoved, variable_multipliers
 from cxrkeras.training.layerwise import LayerwiseLR

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxrkeras.config import ConfounderSettings
 from cxrkeras.data.films import Alteration
 from cxrkeras.data.layouts import plain_name
 from cxrkeras.data.manifest import SPLITS, Manifest
@@ -23,6 +22,7 @@ from cxrkeras.robustness import (
     sampled_split,
 )
 from cxrkeras.robustness.sampled import LEVELS, UNKNOWN
+from cxrkeras.settings import ConfounderSettings
 
 # Column of the manifest: 1 where a film carries the planted artefact.
 ARTEFACT = "artefact"

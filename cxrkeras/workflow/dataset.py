@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cxrkeras.config import PHANTOM, Config, DataSettings
+from cxrkeras.config import Config
 from cxrkeras.data.films import FilmStore
 from cxrkeras.data.filmset import FilmSet, altered_hashes
 from cxrkeras.data.findings import FindingPolicy, truth_of
@@ -20,6 +20,7 @@ from cxrkeras.data.phantom import cached_phantom
 from cxrkeras.data.splits import limit_films, prepare_splits
 from cxrkeras.errors import DataError, FilmError
 from cxrkeras.events import SILENT, Reporter
+from cxrkeras.settings import PHANTOM, DataSettings
 from cxrkeras.store import sha256_file
 from cxrkeras.workflow.confounded import configured_alterations, confounded_manifest
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import pandas as pd
 
-from cxrkeras.config import DataSettings, flat_overrides, load_config
+from cxrkeras.config import flat_overrides, load_config
 from cxrkeras.data.fractions import class_counts, label_fraction
 from cxrkeras.data.layouts import FILMS_ROOT
 from cxrkeras.data.manifest import Manifest
 from cxrkeras.errors import ConfigError, RunError, UsageError
 from cxrkeras.events import SILENT, Reporter
+from cxrkeras.settings import DataSettings
 from cxrkeras.store import check_writable
 from cxrkeras.tables import truth_columns, write_csv
 from cxrkeras.workflow.dataset import configured_manifest

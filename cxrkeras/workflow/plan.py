@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cxrkeras.config import Config, TrainingSettings
+from cxrkeras.config import Config
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.models.classifier import Classifier
+from cxrkeras.settings import TrainingSettings
 from cxrkeras.training.routine import checkpoint_epochs
 from cxrkeras.workflow.dataset import configured_manifest
 from cxrkeras.workflow.opened import configured_classifier, precision_policy

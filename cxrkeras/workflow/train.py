@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxrkeras.config import PHANTOM, Config, differences, flat_overrides, load_config, overridden
+from cxrkeras.config import Config, differences, flat_overrides, load_config, overridden
 from cxrkeras.data.filmset import FilmSet
 from cxrkeras.errors import ConfigError, RunError
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.models.backbones import backbone
 from cxrkeras.run import Run, all_runs, fresh_name, resolve_path
+from cxrkeras.settings import PHANTOM
 from cxrkeras.store import atomic_path, exclusive, sha256_file, sweep_partials
 from cxrkeras.tables import HISTORY_COLUMNS, prediction_table
 from cxrkeras.training.batch_norm import CALIBRATION_FILMS, calibrate_on_films

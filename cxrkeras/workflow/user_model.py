@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cxrkeras.config import Config, DataSettings
+from cxrkeras.config import Config
 from cxrkeras.errors import DataError
 from cxrkeras.models.saved import FILM_RANGE, SavedModel, saved_model
 from cxrkeras.run import ARTIFACTS, Run
+from cxrkeras.settings import DataSettings
 from cxrkeras.store import sha256_file
 from cxrkeras.workflow.opened import ExplainerCache
 

@@ -15,9 +15,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
-from cxrkeras.config import TrainingSettings, load_config
+from cxrkeras.config import load_config
 from cxrkeras.models.backbones import backbone
 from cxrkeras.models.classifier import build_classifier
+from cxrkeras.settings import TrainingSettings
 from cxrkeras.training.routine import train_two_stages
 from cxrkeras.workflow.dataset import configured_manifest, film_set, hashed_frame, read_films
 

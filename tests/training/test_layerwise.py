@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from keras import layers
 
-from cxrkeras.config import LayerGroupSettings, TrainingSettings
 from cxrkeras.errors import ConfigError, WeightsError
 from cxrkeras.models.backbones import backbone
 from cxrkeras.models.classifier import build_classifier
+from cxrkeras.settings import LayerGroupSettings, TrainingSettings
 from cxrkeras.training.layer_groups import (
     HEAD,
     REST,

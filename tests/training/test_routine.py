@@ -6,12 +6,12 @@ import keras
 import numpy as np
 import pytest
 
-from cxrkeras.config import TrainingSettings
 from cxrkeras.data.films import FilmStore
 from cxrkeras.data.filmset import FilmSet
 from cxrkeras.models import inference
 from cxrkeras.models.backbones import backbone
 from cxrkeras.models.classifier import build_classifier, softmax
+from cxrkeras.settings import TrainingSettings
 from cxrkeras.training.batch_norm import calibrate_batch_norm
 from cxrkeras.training.objective import class_weights, cross_entropy
 from cxrkeras.training.routine import STAGES, checkpoint_epochs, epoch_order, train_two_stages

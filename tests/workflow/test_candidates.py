@@ -6,11 +6,11 @@ import keras
 import numpy as np
 import pytest
 
-from cxrkeras.config import DataSettings
 from cxrkeras.data.manifest import read_manifest
 from cxrkeras.errors import BackboneError, CheckpointError, RunError, UsageError, WeightsError
 from cxrkeras.models.inference import forward
 from cxrkeras.models.weights import weights_hash
+from cxrkeras.settings import DataSettings
 from cxrkeras.sources.candidates import Candidate
 from cxrkeras.store import sha256_file
 from cxrkeras.workflow.candidates import candidate_size, open_candidate

@@ -7,13 +7,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from cxrkeras.config import DataSettings, parse_config
+from cxrkeras.config import parse_config
 from cxrkeras.data.films import FilmStore
 from cxrkeras.data.filmset import FilmSet
 from cxrkeras.data.images import decode_film, resize_film
 from cxrkeras.errors import ConfigError, DataError, UsageError
 from cxrkeras.events import Reporter
 from cxrkeras.robustness import LowPass, PoissonNoise, Sampled, Tag, assign, parse_confounder, sampled_split
+from cxrkeras.settings import DataSettings
 from cxrkeras.workflow.confounded import configured_alterations, confounder_facts, positive_class
 from cxrkeras.workflow.dataset import configured_manifest, film_set, hashed_frame
 from cxrkeras.workflow.localize.models import films_in_run

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from cxrkeras.config import DataSettings
 from cxrkeras.data.manifest import read_manifest
 from cxrkeras.errors import DataError, RunError, UsageError
 from cxrkeras.events import Reporter
+from cxrkeras.settings import DataSettings
 from cxrkeras.workflow.dataset import configured_manifest
 from cxrkeras.workflow.join import join_sets
 from cxrkeras.workflow.selection import select

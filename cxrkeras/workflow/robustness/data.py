@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
-from cxrkeras.config import DataSettings
 from cxrkeras.data.filmset import FilmSet
 from cxrkeras.errors import DataError, UsageError
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.robustness import Sampled, planted_split, sampled_split
 from cxrkeras.robustness.answers import TestFilms
+from cxrkeras.settings import DataSettings
 from cxrkeras.store import key8
 from cxrkeras.workflow.confounded import positive_class
 from cxrkeras.workflow.dataset import configured_manifest, film_set, hashed_frame
@@ -87,8 +87,9 @@ class RobustnessData:
 
     @property
     def key(self) -> str:
-        """Eight hex digits that stand for the films, their labels and their splits."""
-        return key8([self.positive_class, self.frame[["path", "sha256", "label", "split"]].to_numpy(str).tolist()])
+        """Eight hex digits that stand for the films, their labels, patients and splits."""
+        films = self.frame[["path", "sha256", "label", "split"]].assign(patient=self.patients)
+        return key8([self.positive_class, films.to_numpy(str).tolist()])
 
     def has(self, confounder: Any) -> np.ndarray | None:
         """Whether a film has a sampled confounder's value, bool ``[n]``; None for planted ones."""

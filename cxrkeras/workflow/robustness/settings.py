@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from cxrkeras.cams.registry import ALL_CAMS, METHODS, method_names
-from cxrkeras.config import PHANTOM, Config, DataSettings, flat_overrides, load_config, overridden
+from cxrkeras.config import Config, flat_overrides, load_config, overridden
 from cxrkeras.data.layouts import TABLE_NAMES
 from cxrkeras.data.manifest import holds_findings
 from cxrkeras.errors import ConfigError, UsageError, unknown
@@ -20,6 +20,7 @@ from cxrkeras.models.backbones import backbone as find_backbone
 from cxrkeras.models.weights import parse_weights
 from cxrkeras.robustness import Confounder, parse_confounder
 from cxrkeras.run import Run
+from cxrkeras.settings import PHANTOM, DataSettings
 from cxrkeras.sources.candidates import Candidate, checked_candidates, parse_candidate
 from cxrkeras.stats.permutation import MOST_FLIPPED
 from cxrkeras.tables import read_csv

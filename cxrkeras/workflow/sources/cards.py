@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from cxrkeras.config import PHANTOM
 from cxrkeras.errors import CxrKerasError, UsageError
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.models.weights import parse_weights
 from cxrkeras.run import Run
+from cxrkeras.settings import PHANTOM
 from cxrkeras.sources.candidates import Candidate
 from cxrkeras.sources.cards import UNKNOWN, SourceCard, built_in_card, filled, read_cards
 from cxrkeras.sources.leakage import SawTarget, known_data_set, saw_target

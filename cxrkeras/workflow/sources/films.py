@@ -12,11 +12,11 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from cxrkeras.config import DataSettings
 from cxrkeras.data.filmset import FilmSet
 from cxrkeras.data.fractions import patient_order
 from cxrkeras.errors import DataError, UsageError
 from cxrkeras.events import SILENT, Reporter
+from cxrkeras.settings import DataSettings
 from cxrkeras.workflow.confounded import positive_class
 from cxrkeras.workflow.dataset import configured_manifest, film_set, hashed_frame
 

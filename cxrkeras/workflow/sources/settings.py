@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from cxrkeras.config import DataSettings
 from cxrkeras.errors import ConfigError, DataError, UsageError, WeightsError, unknown
 from cxrkeras.models.weights import SUFFIXES, parse_weights
+from cxrkeras.settings import DataSettings
 from cxrkeras.sources.candidates import RUN, Candidate, checked_candidates, parse_candidate
 from cxrkeras.workflow.candidates import check_candidate
 from cxrkeras.workflow.dataset import data_name

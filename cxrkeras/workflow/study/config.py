@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from cxrkeras.cams.registry import method_names, method_options
-from cxrkeras.config import PHANTOM, Config, DataSettings, TrainingSettings, flat_overrides, overlaid
+from cxrkeras.config import Config, flat_overrides, overlaid
 from cxrkeras.errors import ConfigError, unknown
 from cxrkeras.localization import parse_threshold
 from cxrkeras.models.backbones import backbone
 from cxrkeras.run import Run
+from cxrkeras.settings import PHANTOM, DataSettings, TrainingSettings
 from cxrkeras.study import Member, StudyConfig, load_study
 from cxrkeras.study.config import StudyLocalize, StudyMethod, StudySection, StudyWeights, parse_study
 from cxrkeras.study.directory import members

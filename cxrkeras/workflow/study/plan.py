@@ -9,13 +9,14 @@ from typing import Any
 import pandas as pd
 
 from cxrkeras.cams.registry import FORWARD, INPUT, METHODS, MULTISCALE, PATH, scorecam_forwards
-from cxrkeras.config import Config, DataSettings
+from cxrkeras.config import Config
 from cxrkeras.data.fractions import label_fraction
 from cxrkeras.data.manifest import Manifest
 from cxrkeras.errors import CxrKerasError, DataError
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.models.classifier import Classifier
 from cxrkeras.models.randomise import cascade
+from cxrkeras.settings import DataSettings
 from cxrkeras.study import Cell, Member, Outcome, Study, StudyConfig
 from cxrkeras.study.directory import study_path
 from cxrkeras.workflow.analyse import read_analysis
