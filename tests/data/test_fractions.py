@@ -300,7 +300,7 @@ def test_findings_are_written_as_they_were_found(write_films, write_table, tmp_p
     for path, row in read.iterrows():
         found = whole.loc[Path(path).name, list(truth)]
         np.testing.assert_array_equal(row[list(truth)].astype(float), found.astype(float))
-    with pytest.raises(DataError, match="no label column"):
+    with pytest.raises(DataError, match="lists several findings a film, so it says no class"):
         read_manifest(file)
     drawn = configured_manifest(fraction_settings(None, file, policy))
     train = drawn.frame[drawn.frame["split"] == "train"]
