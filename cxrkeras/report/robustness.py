@@ -52,7 +52,7 @@ _SHOWN = {
     ],
     "hidden": [
         *_ABOUT, "method", "auc_iid", "auc_iid_change", "auc_reversed_change", "reliance", "mass_gain", "ci_lo",
-        "ci_hi", "chance", "visible", "hidden_from_auc", "status",
+        "ci_hi", "chance", "ceiling", "visible", "hidden_from_auc", "status",
     ],
     "comparisons": [
         "mode", "p", "split", "first", "second", "difference", "ci_lo", "ci_hi", "p_bootstrap", "p_holm",

@@ -104,7 +104,8 @@ LABELS = {
     "p_attainable": "smallest p attainable", "delta_logit": "change of log-odds", "delta_logit_lo": "low",
     "delta_logit_hi": "high", "rms": "change (grey levels)", "auc_iid": "AUC iid",
     "auc_iid_change": "change of AUC iid",
-    "auc_reversed_change": "change of AUC reversed", "mass_gain": "mass gained", "visible": "maps show it",
+    "auc_reversed_change": "change of AUC reversed", "mass_gain": "mass gained", "ceiling": "most a grid can have",
+    "visible": "maps show it",
     "hidden_from_auc": "AUC hides it", "population": "with many films", "n_pos": "positive", "n_neg": "negative",
 }  # fmt: skip
 

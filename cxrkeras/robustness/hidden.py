@@ -22,14 +22,13 @@ NAN = float("nan")
 GROUP = ("source", "arch", "mode", "confounder", "p")
 HIDDEN_COLUMNS = (
     *GROUP, "method", "n_seeds", "auc_iid", "auc_iid_change", "auc_iid_change_lo", "auc_iid_change_hi",
-    "auc_reversed_change", "reliance", "reliance_lo", "mass_gain", "ci_lo", "ci_hi", "chance", "n_map_seeds", "n",
-    "n_patients",
-    "visible", "hidden_from_auc", "status",
+    "auc_reversed_change", "reliance", "reliance_lo", "mass_gain", "ci_lo", "ci_hi", "chance", "ceiling", "n_map_seeds",
+    "n", "n_patients", "visible", "hidden_from_auc", "status",
 )  # fmt: skip
 
 NO_GAIN: dict[str, Any] = {
-    **dict.fromkeys(("mass_gain", "ci_lo", "ci_hi", "chance"), NAN), "n_map_seeds": 0, "n": 0, "n_patients": 0,
-    "visible": UNDEFINED,
+    **dict.fromkeys(("mass_gain", "ci_lo", "ci_hi", "chance", "ceiling"), NAN),
+    **dict.fromkeys(("n_map_seeds", "n", "n_patients"), 0), "visible": UNDEFINED,
 }  # fmt: skip
 
 
@@ -59,7 +58,8 @@ def hidden_table(
         `auc_iid_change`, `auc_reversed_change`: against p = 0 of the same seeds. `mass_gain`: the mass that the
         artefact adds on its own place, over all explained films, minus the same at p = 0 film by film, seeds averaged,
         with its patient-bootstrap interval; `n_map_seeds`: the seeds whose arms the method explained. `chance`: share
-        of the picture that is the artefact's place. `visible`: ``yes`` where the interval lies above 0 and the gain is
+        of the picture that is the artefact's place; `ceiling`: of its mass that a map of the method's grid can have
+        there at all. `visible`: ``yes`` where the interval lies above 0 and the gain is
         at least `chance`, ``no`` elsewhere, ``undefined`` without a place, a value or an interval.
         `hidden_from_auc`: ``yes`` where the i.i.d. AUC did not fall (its change is 0 or more, or the interval reaches
         0) although the reliance has an interval above 0. `status`: ``ok``, ``no_region``, ``no_unconfounded_arm``,
@@ -149,14 +149,14 @@ def _hidden(answered: dict[str, Any], leans: dict[str, float]) -> str:
 def _added_gain(films: pd.DataFrame, p: float, seeds: set[int], n_resamples: int, seed: int) -> dict[str, Any]:
     """The gain at p beyond that at p = 0, film by film, mean over the seeds that measured both."""
     films = films[films["seed"].isin(seeds)].assign(gain=mass_gain)
-    sides = (films.loc[films["p"] == at, ["seed", "image", "patient", "area", "gain"]] for at in (p, 0.0))
+    sides = (films.loc[films["p"] == at, ["seed", "image", "patient", "area", "ceiling", "gain"]] for at in (p, 0.0))
     after, before = sides
     paired = after.merge(before[["seed", "image", "gain"]], on=["seed", "image"], suffixes=("", "_before"))
     paired = paired.assign(added=paired["gain"] - paired["gain_before"]).dropna(subset="added")
     if not len(paired):
         return NO_GAIN | {"status": UNDEFINED}
     of_film = paired.groupby("image", sort=False).agg(
-        patient=("patient", "first"), area=("area", "first"), added=("added", "mean")
+        patient=("patient", "first"), area=("area", "first"), ceiling=("ceiling", "first"), added=("added", "mean")
     )
     added = bootstrapped_mean(of_film["added"].to_numpy(), of_film["patient"], n_resamples, seed)
     area = float(of_film["area"].mean())
@@ -166,6 +166,7 @@ def _added_gain(films: pd.DataFrame, p: float, seeds: set[int], n_resamples: int
         "ci_lo": added.low,
         "ci_hi": added.high,
         "chance": area,
+        "ceiling": float(of_film["ceiling"].mean()),
         "n_map_seeds": paired["seed"].nunique(),
         "n": len(of_film),
         "n_patients": added.n_patients,
@@ -214,6 +215,5 @@ def _methods_words(rows: pd.DataFrame, answer: str) -> str:
 def _gain_words(row: pd.Series) -> str:
     if np.isnan(row["mass_gain"]):
         return ""
-    if np.isnan(row["ci_lo"]):
-        return f" ({row['mass_gain']:+z.3f} of the mass)"
-    return f" ({row['mass_gain']:+z.3f} of the mass, {row['ci_lo']:z.3f} to {row['ci_hi']:z.3f})"
+    interval = "" if np.isnan(row["ci_lo"]) else f", {row['ci_lo']:z.3f} to {row['ci_hi']:z.3f}"
+    return f" ({row['mass_gain']:+z.3f} of the mass{interval}; a map of this grid can have {row['ceiling']:.3f} there)"

@@ -19,7 +19,8 @@ MAP_COLUMNS = (
     *ARM, "split", "method", "metric", "value", "ci_lo", "ci_hi", "chance", "n", "n_patients", "n_degenerate", "status",
 )  # fmt: skip
 MAP_FILM_COLUMNS = (
-    *ARM, "method", "image", "patient", "positive", "mass_before", "mass", "hit", "area", "hit_area", "status",
+    *ARM, "method", "image", "patient", "positive", "mass_before", "mass", "hit", "area", "hit_area", "ceiling",
+    "status",
 )  # fmt: skip
 MASS_METRICS = ("mass", "mass_before", "mass_gain", "hit")
 MASS_SPLITS = {"aligned": 1, "reversed": 0}
@@ -35,7 +36,7 @@ def mass_table(films: pd.DataFrame, *, n_resamples: int = 1000, seed: int = 0) -
         films: `MAP_FILM_COLUMNS`, a row per arm, method and film: `mass` and `hit` of the map of the film with the
             artefact, `mass_before` the mass of the same region in the map of the film without it, all for the positive
             class; NaN where a map has no contrast. `area`, `hit_area`: share of the picture that is the region, and
-            that counts as a hit.
+            that counts as a hit. `ceiling`: the largest share of its mass that a map of the grid can have there.
         n_resamples, seed: of the patient bootstrap.
 
     Returns:

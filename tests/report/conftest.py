@@ -482,7 +482,7 @@ def _hidden(reliance: pd.DataFrame) -> pd.DataFrame:
                 about | {"method": method, "n_seeds": 2, "auc_iid": 0.95, "auc_iid_change": 0.1}
                 | {"auc_iid_change_lo": 0.05, "auc_iid_change_hi": 0.15, "auc_reversed_change": -0.5}
                 | {"reliance_lo": row["ci_lo"], "mass_gain": gain, "ci_lo": gain - 0.02, "ci_hi": gain + 0.02}
-                | {"chance": 0.01, "n": 120, "n_patients": 60, "visible": "yes" if shown else "no"}
+                | {"chance": 0.01, "ceiling": 0.3, "n": 120, "n_patients": 60, "visible": "yes" if shown else "no"}
                 | {"hidden_from_auc": "yes" if leans else "no", "status": "ok"}
             )  # fmt: skip
     return pd.DataFrame(rows)

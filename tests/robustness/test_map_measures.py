@@ -25,7 +25,9 @@ FILMS = TestFilms(
 def map_films(mass, mass_before=0.1, *, p=1.0, seed=0, method="gradcam", **more):
     about = {"source": "random", "arch": "compact", "mode": "probe", "seed": seed, "confounder": "tag", "p": p}
     frame = pd.DataFrame({"image": FILMS.images, "patient": FILMS.patients, "positive": FILMS.positive.astype(int)})
-    frame = frame.assign(method=method, mass=mass, mass_before=mass_before, hit=1.0, area=AREA, hit_area=2 * AREA)
+    frame = frame.assign(
+        method=method, mass=mass, mass_before=mass_before, hit=1.0, area=AREA, hit_area=2 * AREA, ceiling=0.7
+    )
     frame = frame.assign(status=np.where(np.isnan(frame["mass"] + frame["mass_before"]), "degenerate", "ok"))
     return frame.assign(**about | more)[list(MAP_FILM_COLUMNS)]
 
@@ -123,6 +125,7 @@ def test_a_shortcut_that_auc_hides_is_told_for_the_methods_that_show_it():
     assert (table["auc_iid_change"] > 0).all()
     assert table["mass_gain"].to_numpy() == pytest.approx([0.2, AREA / 2, 0])
     assert table["chance"].to_numpy() == pytest.approx([AREA] * 3)
+    assert table["ceiling"].to_numpy() == pytest.approx([0.7] * 3)
     assert set(table["n"]) == {N}
     # every positive film is far below the negative ones that carry it
     assert table["auc_reversed_change"].iloc[0] < -0.5

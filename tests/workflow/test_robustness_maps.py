@@ -257,6 +257,19 @@ def test_masses_are_those_of_localization_and_half_chance_maps_have_the_area():
     assert Regions((even,), np.zeros(1, int)).masses(board).mass[0] == even.mean()
 
 
+def test_no_map_of_a_grid_has_more_of_its_mass_on_the_artefact_than_its_ceiling():
+    mask = input_region(TAG.region((96, 96)), "squash", (48, 48))
+    regions = Regions((mask,), np.zeros(20, int))
+    cells = np.eye(20, dtype=np.float32).reshape(20, 4, 5)
+    found, ceiling = regions.masses(cells), regions.ceilings((4, 5))
+    # the best of all maps has one cell alone, and the ceiling is what it has
+    np.testing.assert_allclose(ceiling, found.mass.max(), rtol=1e-6)
+    mixed = np.random.default_rng(3).random((20, 4, 5)).astype(np.float32) ** 8
+    assert (regions.masses(mixed).mass < ceiling).all()
+    # at the input's own size a map can name the region alone
+    np.testing.assert_allclose(regions.ceilings((48, 48)), 1)
+
+
 def test_the_two_versions_are_paired_film_by_film():
     region = input_region(TAG.region((SIDE, SIDE)), "squash", (SIDE, SIDE))
     hot = np.where(region, 1.0, 0.0)

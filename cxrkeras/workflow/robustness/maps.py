@@ -197,6 +197,7 @@ def film_masses(maps: Mapping[str, np.ndarray], regions: Regions, who: pd.DataFr
                 hit=after.hit,
                 area=regions.areas(),
                 hit_area=regions.hit_areas(values.shape[2:]),
+                ceiling=regions.ceilings(values.shape[2:]),
                 status=np.where(blank, DEGENERATE, OK),
             )
         )

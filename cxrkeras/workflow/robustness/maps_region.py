@@ -57,6 +57,19 @@ class Regions:
         """Share of the picture where a peak of a map of this grid hits, float64 ``[n]``."""
         return np.array([area_chance(mask, half_a_cell(mask.shape, grid))["hit"] for mask in self.masks])[self.places]
 
+    def ceilings(self, grid: tuple[int, int]) -> np.ndarray:
+        """The largest share of its mass that a map of this grid can have on the region, float64 ``[n]``.
+
+        A coarse map spreads each cell over its neighbours: even one that names the artefact's cell alone has most of
+        its mass beside a small artefact. A share is largest where all mass is in one cell.
+        """
+        down, across = (
+            resize(np.eye(cells, dtype=np.float32)[:, :, None], (side, 1))[:, :, 0].astype(np.float64)
+            for side, cells in zip(self.masks[0].shape, grid, strict=True)
+        )
+        whole = np.outer(down.sum(axis=1), across.sum(axis=1))
+        return np.array([(down @ mask @ across.T / whole).max() for mask in self.masks])[self.places]
+
     def masses(self, maps: np.ndarray) -> MapMasses:
         """Measure one map a film, enlarged to the model's input as `localization` does.
 

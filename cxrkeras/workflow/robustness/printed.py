@@ -83,7 +83,7 @@ def printed_hidden(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return shown.assign(
         iid_change=table["auc_iid_change"],
         mass_gain=_with_interval(table, "mass_gain", "ci_lo", "ci_hi", digits=3),
-        **{name: table[name] for name in ("chance", "visible", "hidden_from_auc", "status")},
+        **{name: table[name] for name in ("chance", "ceiling", "visible", "hidden_from_auc", "status")},
     )
 
 
