@@ -16,7 +16,7 @@ import pandas as pd
 from cxrkeras.errors import UsageError, unknown
 from cxrkeras.localization.metrics import FILM_METRICS, NAN
 from cxrkeras.localization.rows import FINDING, GROUP, LEVEL, NO_FILM, TOO_FEW, checked, counted
-from cxrkeras.stats import holm, patient_codes, resampled_means
+from cxrkeras.stats import holm, patient_codes, resampled_means, two_sided_p
 from cxrkeras.stats.bootstrap import FEWEST_PATIENTS
 
 SIGNIFICANT = 0.05
@@ -156,9 +156,7 @@ def paired_tests(
         if n_patients >= FEWEST_PATIENTS:
             drawn = drawn[~np.isnan(drawn)]
             low, high = np.quantile(drawn, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
-            tail = 1 + min(np.count_nonzero(drawn <= 0), np.count_nonzero(drawn >= 0))
-            row |= {"ci_low": float(low), "ci_high": float(high), "p": min(1.0, 2 * tail / (len(drawn) + 1))}
-            row |= {"status": "ok"}
+            row |= {"ci_low": float(low), "ci_high": float(high), "p": two_sided_p(drawn), "status": "ok"}
         rows.append(row)
     return rows
 

@@ -14,10 +14,10 @@ import pandas as pd
 from cxrkeras.robustness.answers import IID, REVERSED, ArmAnswers, TestFilms, checked_arms, grouped_arms
 from cxrkeras.robustness.map_measures import NO_REGION, mass_gain
 from cxrkeras.robustness.split_aucs import SplitAucs, split_aucs
+from cxrkeras.robustness.summaries import NO_BASELINE
 from cxrkeras.stats import bootstrapped_mean, percentile_interval
 
 YES, NO, UNDEFINED = "yes", "no", "undefined"
-NO_BASELINE = "no_unconfounded_arm"
 NAN = float("nan")
 GROUP = ("source", "arch", "mode", "confounder", "p")
 HIDDEN_COLUMNS = (

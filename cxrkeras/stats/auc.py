@@ -70,13 +70,13 @@ def resampled_auc(labels: ArrayLike, probabilities: ArrayLike) -> Callable[[np.n
     scores = class_scores(probabilities)
     truth, _ = class_indices(labels, scores.shape[1])
     columns = [1] if scores.shape[1] == 2 else range(scores.shape[1])
-    ranked = [(truth == c, np.unique(scores[:, c], return_inverse=True)[1]) for c in columns]
+    ranked = [_Ranked.of(truth == c, scores[:, c]) for c in columns]
 
     def auc(rows: np.ndarray) -> float:
-        times = np.bincount(rows, minlength=len(truth))
+        times = np.bincount(rows, minlength=len(truth)).astype(np.float64)[:, None]
         if len(np.unique(truth[rows])) < scores.shape[1]:
             return float("nan")
-        return float(np.mean([_weighted_auc(positive, rank, times) for positive, rank in ranked]))
+        return float(np.mean([films.aucs(times)[0] for films in ranked]))
 
     return auc
 
@@ -147,11 +147,3 @@ class _Ranked(NamedTuple):
         won[tied] = (won[tied] + passed[self.below[tied]]) / 2
         pairs = ours.sum(axis=0) * passed[-1]
         return np.divide((ours * won).sum(axis=0), pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
-
-
-def _weighted_auc(positive: np.ndarray, rank: np.ndarray, times: np.ndarray) -> float:
-    """AUC of films that count several times: positives above negatives, ties one half."""
-    ours = np.bincount(rank, np.where(positive, times, 0))
-    theirs = np.bincount(rank, np.where(positive, 0, times))
-    below = np.cumsum(theirs) - theirs / 2
-    return float(ours @ below / (ours.sum() * theirs.sum()))

@@ -1,31 +1,29 @@
 """A study's directory: its configuration, its runs, what became of its cells, its tables and its report.
 
-The only place that knows a study's file names. It computes nothing.
+It computes nothing.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import yaml
 
 from cxrkeras.config import Config, differences, overridden
 from cxrkeras.errors import ConfigError, RunError, did_you_mean
 from cxrkeras.recipes import RECIPES
-from cxrkeras.run import ARTIFACTS, Run, resolve_path
+from cxrkeras.run import ARTIFACTS, Run
 from cxrkeras.store import check_writable, one_at_a_time, write_json, write_text
 from cxrkeras.study.cells import Cell, Outcome
 from cxrkeras.study.config import StudyConfig, parse_study
-from cxrkeras.tables import read_csv, write_csv
+from cxrkeras.study.folder import Folder, folder_path
 
-_CELLS = "cells"
+_STUDY, _CELLS = "study", "cells"
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ def _study_yaml(config: StudyConfig) -> str:
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
-class Study:
+class Study(Folder):
     """A study's directory.
 
     Args:
@@ -119,7 +117,7 @@ class Study:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        super().__init__(path, _STUDY, "what is stored in the runs stays, and is found")
 
     def __repr__(self) -> str:
         return f"Study({str(self.path)!r})"
@@ -171,22 +169,9 @@ class Study:
         return study
 
     @property
-    def _yaml(self) -> Path:
-        return self.path / "study.yaml"
-
-    @property
-    def _json(self) -> Path:
-        return self.path / "study.json"
-
-    @property
     def _own(self) -> set[str]:
         named = (self._yaml, self._json, self.run_path("-").parent, self.tables_path("-").parent)
         return {path.name for path in (*named, self.report_path, self.report_folder)}
-
-    @property
-    def name(self) -> str:
-        """The directory's name."""
-        return self.path.resolve().name
 
     @property
     def config(self) -> StudyConfig:
@@ -195,21 +180,6 @@ class Study:
             return parse_study(yaml.safe_load(self._yaml.read_text(encoding="utf-8")), str(self._yaml))
         except OSError as error:
             raise RunError(f"{self._yaml} cannot be read ({error.strerror}). A study needs it; restore it.") from error
-
-    @property
-    def info(self) -> dict[str, Any]:
-        """What `study.json` holds: the state, seconds and inputs of every cell; empty before the first."""
-        try:
-            return json.loads(self._json.read_text(encoding="utf-8")) if self._json.exists() else {}
-        except (OSError, json.JSONDecodeError) as error:
-            raise RunError(
-                f"{self._json} cannot be read ({error}). Remove it; what is stored in the runs stays, and is found."
-            ) from error
-
-    def update_info(self, **values: Any) -> None:
-        """Merge values into `study.json`; several processes may."""
-        with one_at_a_time(self.path):
-            write_json(self._json, {**self.info, **values})
 
     def note(self, outcomes: Sequence[Outcome]) -> None:
         """Keep what became of cells; times of earlier sessions stay."""
@@ -238,41 +208,12 @@ class Study:
         """Every run the study is to have."""
         return members(self.config)
 
-    def run_path(self, name: str) -> Path:
-        """Directory of a run, by the member's name."""
-        return self.path / "runs" / name
-
     def runs(self) -> list[Run]:
         """The runs that exist, in the order of the configuration."""
         paths = [self.run_path(member.name) for member in self.members()]
         return [Run(path) for path in paths if (path / "run.json").is_file()]
 
-    def tables_path(self, name: str) -> Path:
-        """A table over all runs: `headline`, `findings`, `drift`, `reversals`, `fractions`, `cells`, …"""
-        return self.path / "tables" / f"{name}.csv"
-
-    def table(self, name: str) -> pd.DataFrame | None:
-        """A stored table over all runs, or None."""
-        file = self.tables_path(name)
-        return read_csv(file) if file.exists() else None
-
-    def write_table(self, name: str, frame: pd.DataFrame) -> None:
-        """Store a table over all runs."""
-        write_csv(self.tables_path(name), frame)
-
-    @property
-    def report_path(self) -> Path:
-        """The report, one file."""
-        return self.path / "report.html"
-
-    @property
-    def report_folder(self) -> Path:
-        """The report's figures and tables as files of their own."""
-        return self.path / "report"
-
 
 def study_path(name_or_path: str | os.PathLike[str]) -> Path:
-    """A bare name is a directory under `./artifacts`; anything with a separator, or that is a study, is a path."""
-    if (Path(name_or_path) / "study.yaml").is_file() and os.fspath(name_or_path):
-        return Path(name_or_path)
-    return resolve_path(name_or_path)
+    """Where a study of a name or path is, see `folder_path`."""
+    return folder_path(name_or_path, (_STUDY,))

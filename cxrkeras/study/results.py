@@ -1,28 +1,25 @@
 """A directory of results over several weight sources: what `robustness` and `sources` write, and the report on it.
 
-Knows these file names and computes nothing. Its settings stand in one YAML, named for the kind.
+Computes nothing. Its settings stand in one YAML, named for the kind.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import pandas as pd
 import yaml
 
 from cxrkeras.errors import RunError, did_you_mean
-from cxrkeras.run import ARTIFACTS, resolve_path
-from cxrkeras.run_paths import figure_path, table_path
-from cxrkeras.store import check_writable, one_at_a_time, write_json, write_text
-from cxrkeras.tables import read_csv, write_csv
+from cxrkeras.run import ARTIFACTS
+from cxrkeras.store import check_writable, write_text
+from cxrkeras.study.folder import Folder, folder_path
 
 Kind = Literal["robustness", "sources"]
 
 
-class Results:
+class Results(Folder):
     """A directory of results.
 
     Args:
@@ -31,7 +28,8 @@ class Results:
     """
 
     def __init__(self, path: str | os.PathLike[str], kind: Kind) -> None:
-        self.path, self.kind = Path(path), kind
+        super().__init__(path, kind, "the tables stay")
+        self.kind = kind
 
     def __repr__(self) -> str:
         return f"Results({str(self.path)!r}, {self.kind!r})"
@@ -100,69 +98,12 @@ class Results:
         return self
 
     @property
-    def name(self) -> str:
-        """The directory's name."""
-        return self.path.resolve().name
-
-    @property
-    def _yaml(self) -> Path:
-        return self.path / f"{self.kind}.yaml"
-
-    @property
-    def _json(self) -> Path:
-        return self.path / f"{self.kind}.json"
-
-    @property
     def settings(self) -> dict[str, Any]:
         """What all its results share."""
         try:
             return yaml.safe_load(self._yaml.read_text(encoding="utf-8")) or {}
         except (OSError, yaml.YAMLError) as error:
             raise RunError(f"{self._yaml} cannot be read ({error}). Results need it; restore it.") from error
-
-    @property
-    def info(self) -> dict[str, Any]:
-        """Facts beside the settings: versions, times, hashes; empty before the first."""
-        try:
-            return json.loads(self._json.read_text(encoding="utf-8")) if self._json.exists() else {}
-        except (OSError, json.JSONDecodeError) as error:
-            raise RunError(f"{self._json} cannot be read ({error}). Remove it; the tables stay.") from error
-
-    def update_info(self, **values: Any) -> None:
-        """Merge values into the facts; several processes may."""
-        with one_at_a_time(self.path):
-            write_json(self._json, {**self.info, **values})
-
-    def tables_path(self, name: str) -> Path:
-        """A table: `results`, `reliance`, `sources`, `cka`, …"""
-        return table_path(self.path, name)
-
-    def table(self, name: str, text: tuple[str, ...] = ()) -> pd.DataFrame | None:
-        """A stored table with the columns in `text` as text, or None."""
-        file = self.tables_path(name)
-        return read_csv(file, text) if file.exists() else None
-
-    def write_table(self, name: str, frame: pd.DataFrame) -> None:
-        """Store a table."""
-        write_csv(self.tables_path(name), frame)
-
-    def figure_path(self, name: str, kind: str = "png") -> Path:
-        """A figure; `kind` is `png` or `svg`."""
-        return figure_path(self.path, name, kind)
-
-    def run_path(self, name: str) -> Path:
-        """Directory of a run that was trained for these results."""
-        return self.path / "runs" / name
-
-    @property
-    def report_path(self) -> Path:
-        """The report, one file."""
-        return self.path / "report.html"
-
-    @property
-    def report_folder(self) -> Path:
-        """The report's figures and tables as files of their own."""
-        return self.path / "report"
 
 
 def results_names() -> list[str]:
@@ -171,9 +112,8 @@ def results_names() -> list[str]:
 
 
 def results_path(name_or_path: str | os.PathLike[str]) -> Path:
-    """A bare name is a directory under `./artifacts`; anything with a separator, or that holds results, is a path."""
-    holds = any((Path(name_or_path) / f"{kind}.yaml").is_file() for kind in get_args(Kind))
-    return Path(name_or_path) if holds and os.fspath(name_or_path) else resolve_path(name_or_path)
+    """Where results of a name or path are, see `folder_path`."""
+    return folder_path(name_or_path, get_args(Kind))
 
 
 def _differences(stored: dict[str, Any], wanted: dict[str, Any]) -> str:

@@ -172,6 +172,11 @@ def patients_of(frame: pd.DataFrame) -> np.ndarray | None:
     return frame["patient"].to_numpy(str) if "patient" in frame else None
 
 
+def patients_or_films(frame: pd.DataFrame) -> np.ndarray:
+    """Patient ids ``[n]``; without them every film is its own patient."""
+    return frame["patient" if "patient" in frame else "path"].to_numpy(str)
+
+
 def data_root(config: Config, stored: str | None) -> Path:
     """Where the films of a stored manifest are; the phantom is made again if its cache was emptied.
 

@@ -31,6 +31,7 @@ from cxrkeras.workflow.dataset import (
     finding_policy,
     hashed_frame,
     patients_of,
+    patients_or_films,
 )
 from cxrkeras.workflow.opened import OpenRun
 
@@ -68,8 +69,7 @@ class Selection:
     @property
     def patients_or_films(self) -> np.ndarray:
         """Patient ids ``[n]``; without them every film is its own patient."""
-        patients = self.patients
-        return self.films.ids if patients is None else patients
+        return patients_or_films(self.frame)
 
     @property
     def labelled(self) -> bool:

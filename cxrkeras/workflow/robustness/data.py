@@ -22,7 +22,7 @@ from cxrkeras.robustness.answers import TestFilms
 from cxrkeras.settings import DataSettings
 from cxrkeras.store import key8
 from cxrkeras.workflow.confounded import positive_class
-from cxrkeras.workflow.dataset import configured_manifest, film_set, hashed_frame
+from cxrkeras.workflow.dataset import configured_manifest, film_set, hashed_frame, patients_or_films
 from cxrkeras.workflow.robustness.versions import confounded_versions
 
 FOLDS = 5
@@ -73,7 +73,7 @@ class RobustnessData:
     @property
     def patients(self) -> np.ndarray:
         """Whose film it is ``[n]``; without patients every film is its own."""
-        return self.frame["patient" if "patient" in self.frame else "path"].to_numpy(str)
+        return patients_or_films(self.frame)
 
     @property
     def test(self) -> np.ndarray:

@@ -18,7 +18,7 @@ from cxrkeras.errors import DataError, UsageError
 from cxrkeras.events import SILENT, Reporter
 from cxrkeras.settings import DataSettings
 from cxrkeras.workflow.confounded import positive_class
-from cxrkeras.workflow.dataset import configured_manifest, film_set, hashed_frame
+from cxrkeras.workflow.dataset import configured_manifest, film_set, hashed_frame, patients_or_films
 
 Part = Literal["train", "all"]
 FLOOR_SIZE = 32
@@ -66,7 +66,7 @@ class TargetFilms:
     @property
     def patients(self) -> np.ndarray:
         """Whose film it is ``[n]``; without patients every film is its own."""
-        return self.frame["patient" if "patient" in self.frame else "path"].to_numpy(str)
+        return patients_or_films(self.frame)
 
     @property
     def sides(self) -> tuple[str, str]:
@@ -154,11 +154,11 @@ def target_films(
 def _thinned(frame: pd.DataFrame, classes: tuple[str, ...], most: int, seed: int) -> pd.DataFrame:
     if len(frame) <= most:
         return frame
-    patients = frame["patient" if "patient" in frame else "path"].astype(str)
+    patients = pd.Series(patients_or_films(frame))
     counts = patients.value_counts()
     order = patient_order(frame, classes, seed)
     fitting = np.cumsum([counts[patient] for patient in order]) <= most
-    return frame[patients.isin(np.array(order)[fitting])].reset_index(drop=True)
+    return frame[patients.isin(np.array(order)[fitting]).to_numpy()].reset_index(drop=True)
 
 
 def _check_classes(films: TargetFilms) -> None:
