@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.metrics import roc_auc_score
 
 from cxrkeras.errors import ScoreInputError, UsageError
 from cxrkeras.stats.bootstrap import drawn_times
@@ -49,7 +48,8 @@ def exact_auc(labels: ArrayLike, probabilities: ArrayLike) -> Auc:
     if len(np.unique(truth)) < n_classes:
         return Auc(float("nan"), "class_absent")
     columns = [1] if n_classes == 2 else range(n_classes)
-    return Auc(float(np.mean([roc_auc_score(truth == c, scores[:, c]) for c in columns])), "ok")
+    once = np.ones((len(truth), 1))
+    return Auc(float(np.mean([_Ranked.of(truth == c, scores[:, c]).aucs(once)[0] for c in columns])), "ok")
 
 
 def resampled_auc(labels: ArrayLike, probabilities: ArrayLike) -> Callable[[np.ndarray], float]:
